@@ -1,0 +1,162 @@
+"""What one stage hands to the next: a frozen dataclass each, stored as `artifact.json` in the result's folder.
+
+`folder` is where the result lies now and is not stored; paths inside it are relative, so a store can be moved.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+ARTIFACT_FILE = "artifact.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Chat rows in `messages` form: `train.arrow`, `test.arrow`, and the tutorials' `*_data.jsonl` beside them."""
+
+    folder: Path
+    train_rows: int
+    test_rows: int
+    dropped_rows: int
+    source: str
+    format: str
+    content_hash: str
+
+    @property
+    def train_file(self) -> Path:
+        """Arrow stream of the rows to learn from."""
+        return self.folder / "train.arrow"
+
+    @property
+    def test_file(self) -> Path:
+        """Arrow stream of the held-out rows."""
+        return self.folder / "test.arrow"
+
+    @property
+    def train_jsonl(self) -> Path:
+        """The rows to learn from, one JSON object a line."""
+        return self.folder / "train_data.jsonl"
+
+    @property
+    def test_jsonl(self) -> Path:
+        """The held-out rows, one JSON object a line."""
+        return self.folder / "test_data.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel:
+    """Weights after training; `model` holds the full weights or, with `adapter`, the LoRA adapter."""
+
+    folder: Path
+    base: str
+    """Where training started: a folder inside this result, a local path, or a hub id."""
+    revision: str
+    adapter: bool
+    parameters: int
+    steps: int
+    loss_first: float
+    loss_last: float
+    template_hash: str
+    data_hash: str
+    tracking_run: str
+
+    @property
+    def model_folder(self) -> Path:
+        """Safetensors, config, tokenizer, chat template and generation config."""
+        return self.folder / "model"
+
+    @property
+    def base_location(self) -> str:
+        """`base` as something that transformers can load."""
+        inside = self.folder / self.base
+        return str(inside) if self.base and inside.is_dir() else self.base
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scorecard:
+    """Held-out loss and the same prompts before and after; the answers lie in `answers.jsonl`."""
+
+    folder: Path
+    rows: int
+    loss_before: float
+    loss_after: float
+    perplexity_before: float
+    perplexity_after: float
+    prompts: int
+    exact_before: float | None
+    """Share of prompts answered word for word as the data does; None where no row allows it."""
+    exact_after: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """A version in the model registry, and the plain Hugging Face folder that it was made from."""
+
+    folder: Path
+    name: str
+    version: str
+    alias: str
+    tracking_uri: str
+    source: str
+    """Folder of the merged weights, relative to the store (`train/<key>/model` or `register/<key>/merged`)."""
+    template_hash: str
+
+    @property
+    def model_folder(self) -> Path:
+        """Merged weights, config, tokenizer, template and generation config; loads with plain transformers."""
+        return self.folder.parents[1] / self.source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A process that answers `/score` and `/v1/chat/completions`."""
+
+    folder: Path
+    name: str
+    url: str
+    key_file: str
+    """File that holds the key, mode 0600; the key itself is never stored in a result."""
+    pid: int
+    model: str
+    """Registered name and version, `name/version`."""
+    template_hash: str
+    detached: bool
+
+    @property
+    def score_url(self) -> str:
+        """Where the tutorials' two request bodies go."""
+        return f"{self.url}/score"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """A flow folder that answered once, and the page that serves it."""
+
+    folder: Path
+    flow_folder: str
+    question: str
+    answer: str
+    url: str
+    """Page and API of the served flow; empty when it is not being served."""
+    pid: int
+
+
+Artifact = Dataset | TrainedModel | Scorecard | Registered | Endpoint | Flow
+_Kind = TypeVar("_Kind", Dataset, TrainedModel, Scorecard, Registered, Endpoint, Flow)
+
+
+def save(artifact: Artifact) -> None:
+    """Write the artifact's fields, less its folder, into its folder."""
+    values = {name: value for name, value in asdict(artifact).items() if name != "folder"}
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    (artifact.folder / ARTIFACT_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def load(kind: type[_Kind], *, folder: Path) -> _Kind:
+    """Read back what `save` wrote; raises OSError, ValueError or TypeError when the file is not that artifact's."""
+    values: dict[str, Any] = json.loads((folder / ARTIFACT_FILE).read_text(encoding="utf-8"))
+    known = {item.name for item in fields(kind)} - {"folder"}
+    if set(values) != known:
+        raise ValueError(f"{folder / ARTIFACT_FILE} does not hold a {kind.__name__}")
+    return kind(folder=folder, **values)

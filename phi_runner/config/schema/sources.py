@@ -1,0 +1,124 @@
+"""What a run starts from: chat rows and a model."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum, auto
+from typing import ClassVar
+
+from omegaconf import MISSING
+
+
+class RowFormat(StrEnum):
+    """How a row spells a dialogue."""
+
+    auto = auto()
+    messages = auto()
+    conversations = auto()
+    instruction = auto()
+    prompt = auto()
+
+
+@dataclass(kw_only=True, slots=True)
+class DataConfig:
+    """Chat rows, and how many of them are held out."""
+
+    kind: ClassVar[str] = ""
+    take: str = "100%"
+    """How many rows to use, a count (`10`) or a share (`1%`), from the top of the source."""
+    eval_fraction: float = 0.2
+    """Share of the dialogues held out, where the source has no held-out rows of its own (the tutorials' 80/20)."""
+
+
+@dataclass(kw_only=True, slots=True)
+class SampleData(DataConfig):
+    """The chat set shipped with phi_runner; its held-out rows are paraphrases of what it teaches."""
+
+    kind: ClassVar[str] = "sample"
+
+
+@dataclass(kw_only=True, slots=True)
+class FileData(DataConfig):
+    """Local JSONL, JSON, CSV or Parquet."""
+
+    kind: ClassVar[str] = "file"
+    train_file: str = MISSING
+    """Path of the rows to learn from."""
+    eval_file: str = ""
+    """Path of held-out rows; empty: `eval_fraction` of `train_file` is held out."""
+    format: RowFormat = RowFormat.auto
+    """How the rows spell a dialogue; `auto` reads the first row's field names and says what it found."""
+
+
+@dataclass(kw_only=True, slots=True)
+class HubData(DataConfig):
+    """A data set of the Hugging Face hub."""
+
+    kind: ClassVar[str] = "hub"
+    repo: str = MISSING
+    """Data set id, `owner/name`."""
+    subset: str = "default"
+    """The hub's own name for one configuration of the data set."""
+    split: str = MISSING
+    """Split to learn from, by the hub's name, without brackets: the slice is `data.take`."""
+    eval_split: str = ""
+    """Split to hold out; empty: `eval_fraction` of `split` is held out."""
+    revision: str = "main"
+    """Branch, tag or commit; a commit makes the run reproducible for good."""
+    format: RowFormat = RowFormat.auto
+    """How the rows spell a dialogue."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Recommended:
+    """Training values that suit a model; the `train` presets follow them unless the user sets their own."""
+
+    learning_rate: float = 1e-5
+    """Peak rate for training all weights."""
+    lora_learning_rate: float = 2e-4
+    """Peak rate for LoRA adapters."""
+    epochs: int = 3
+    batch_size: int = 4
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.0
+    adam_beta2: float = 0.999
+    packing: bool = True
+    log_steps: int = 20
+    save_steps: int = 500
+
+
+@dataclass(kw_only=True, slots=True)
+class ModelConfig:
+    """The model that training starts from."""
+
+    kind: ClassVar[str] = ""
+    path: str = ""
+    """A local Hugging Face folder (weights, config, tokenizer with chat template) to start from instead."""
+    context: int = 4096
+    """Longest dialogue the model can read, in tokens."""
+    recommended: Recommended = field(default_factory=Recommended)
+    """Training values that suit this model."""
+
+
+@dataclass(kw_only=True, slots=True)
+class NanoModel(ModelConfig):
+    """A small Phi-3-architecture model with random weights; its BPE tokenizer is trained on the data."""
+
+    kind: ClassVar[str] = "nano"
+    hidden_size: int = 256
+    intermediate_size: int = 704
+    layers: int = 4
+    heads: int = 4
+    vocab_size: int = 2048
+    """Upper bound: a small data set yields fewer tokens."""
+
+
+@dataclass(kw_only=True, slots=True)
+class HubModel(ModelConfig):
+    """A pretrained model of the Hugging Face hub."""
+
+    kind: ClassVar[str] = "hub"
+    repo: str = MISSING
+    """Model id, `owner/name`."""
+    revision: str = "main"
+    """Branch, tag or commit; a commit makes the run reproducible for good."""
+    trust_remote_code: bool = False
+    """Run Python that comes with the weights. Off: transformers has native Phi classes, the remote ones break."""

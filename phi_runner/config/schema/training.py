@@ -1,0 +1,134 @@
+"""How and where the model is trained, measured and recorded."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum, auto
+from typing import Any, ClassVar
+
+from omegaconf import MISSING
+
+
+class Scheduler(StrEnum):
+    """How the learning rate falls after warm-up."""
+
+    cosine = auto()
+    linear = auto()
+    constant = auto()
+
+
+class Precision(StrEnum):
+    """What the matrices are multiplied in; the weights that the optimiser updates are fp32 unless `pure_bf16`."""
+
+    auto = auto()
+    fp32 = auto()
+    bf16 = auto()
+    pure_bf16 = auto()
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainConfig:
+    """Supervised fine-tuning with TRL."""
+
+    kind: ClassVar[str] = ""
+    learning_rate: float = MISSING
+    """Peak rate, reached after warm-up."""
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    """Dialogues (packed rows when packing) per optimiser step and process, before accumulation."""
+    eval_batch_size: int = 4
+    accumulation_steps: int = 1
+    """Micro-batches of `batch_size` rows that make one optimiser step."""
+    scheduler: Scheduler = Scheduler.cosine
+    warmup_ratio: float = MISSING
+    """Share of the steps during which the rate climbs."""
+    weight_decay: float = MISSING
+    adam_beta2: float = MISSING
+    max_grad_norm: float = 1.0
+    max_length: int = 2048
+    """Longest training row in tokens (the tutorials' context); longer dialogues are cut between turns."""
+    packing: bool = MISSING
+    """Fill rows with several dialogues; attention and positions stay inside each dialogue."""
+    assistant_only_loss: bool = True
+    """Learn the assistant's words only; false repeats the tutorials, which learn the prompts as well."""
+    precision: Precision = Precision.auto
+    """`auto`: bf16 autocast over fp32 weights where the hardware multiplies bf16 fast, else fp32."""
+    gradient_checkpointing: bool = False
+    """Trade time for memory: activations are computed again in the backward pass."""
+    log_steps: int = MISSING
+    save_steps: int = MISSING
+    """Optimiser steps between checkpoints; a killed run continues from the last one."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Any other argument of TRL's SFTConfig by its own name: `+train.extra.neftune_noise_alpha=5`."""
+
+
+@dataclass(kw_only=True, slots=True)
+class FullTrain(TrainConfig):
+    """All weights are trained."""
+
+    kind: ClassVar[str] = "full"
+
+
+@dataclass(kw_only=True, slots=True)
+class LoraTrain(TrainConfig):
+    """Low-rank adapters are trained, the base stays as it is (Hu et al. 2021)."""
+
+    kind: ClassVar[str] = "lora"
+    rank: int = 16
+    alpha: int = 32
+    """Scale: the adapter's output is multiplied by alpha / rank."""
+    dropout: float = 0.05
+    targets: list[str] = field(default_factory=lambda: ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"])
+    """Linear layers that get an adapter; these four are all of Phi-3's."""
+
+
+@dataclass(kw_only=True, slots=True)
+class ComputeConfig:
+    """Where training and evaluation run."""
+
+    kind: ClassVar[str] = ""
+
+
+@dataclass(kw_only=True, slots=True)
+class CpuCompute(ComputeConfig):
+    """This machine's processor."""
+
+    kind: ClassVar[str] = "cpu"
+    threads: int = 0
+    """Threads for matrix work; 0: as many as there are cores."""
+
+
+@dataclass(kw_only=True, slots=True)
+class GpuCompute(ComputeConfig):
+    """One CUDA device of this machine."""
+
+    kind: ClassVar[str] = "gpu"
+    device: int = 0
+    """CUDA device number."""
+
+
+@dataclass(kw_only=True, slots=True)
+class EvaluateConfig:
+    """How the model is measured before and after."""
+
+    prompts: int = 64
+    """Held-out prompts answered by both models; 0: loss only."""
+    max_new_tokens: int = 64
+    batch_size: int = 32
+
+
+@dataclass(kw_only=True, slots=True)
+class RegisterConfig:
+    """The model's entry in the registry."""
+
+    name: str = "finetune-phi-model"
+    """Registered name (the tutorials')."""
+    alias: str = "champion"
+    """Alias that is moved to the new version."""
+
+
+@dataclass(kw_only=True, slots=True)
+class TrackingConfig:
+    """Where metrics and models are recorded."""
+
+    uri: str = ""
+    """Any MLflow tracking server; empty: a SQLite file under `outputs`."""
+    experiment: str = "phi_runner"

@@ -1,0 +1,64 @@
+"""Every exception that phi_runner raises on purpose, and the exit code each one ends the process with.
+
+PhiRunnerError             1   something the user can act on; its text is one line
+├── UsageProblem           2   the command line cannot be read at all
+├── ConfigProblem          1   a key, an option or a value is wrong; nothing has run
+├── MissingInput           1   a stage needs a result that no selected or stored stage provides
+├── DataProblem            1   the rows cannot be read or nothing usable is left
+├── StoreProblem           1   the outputs folder cannot be written, or a result is damaged
+├── TrainFailed            1   training cannot start or cannot go on
+├── RegisterFailed         1   the registry refused the model
+├── DeployFailed           1   the endpoint did not come up or gave a wrong answer
+├── FlowFailed             1   the flow could not be made, tested or served
+└── SweepWouldDeploy       1   a sweep would start endpoints that nobody asked for
+"""
+
+from typing import ClassVar
+
+
+class PhiRunnerError(Exception):
+    """A failure that the user can act on: what is wrong, where, and what to type next, in one line."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageProblem(PhiRunnerError):
+    """The command line cannot be read."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ConfigProblem(PhiRunnerError):
+    """The composed configuration is wrong."""
+
+
+class MissingInput(PhiRunnerError):
+    """A stage has no result to read."""
+
+
+class DataProblem(PhiRunnerError):
+    """The rows are unusable."""
+
+
+class StoreProblem(PhiRunnerError):
+    """The store cannot be written or read."""
+
+
+class TrainFailed(PhiRunnerError):
+    """Training cannot start or go on."""
+
+
+class RegisterFailed(PhiRunnerError):
+    """The model registry refused the model."""
+
+
+class DeployFailed(PhiRunnerError):
+    """The endpoint did not come up, or answered wrongly."""
+
+
+class FlowFailed(PhiRunnerError):
+    """The flow could not be made, tested or served."""
+
+
+class SweepWouldDeploy(PhiRunnerError):
+    """A sweep would start endpoints; `sweep.may_deploy=true` allows it."""

@@ -1,0 +1,143 @@
+"""Server processes that a run starts: tied to the run's life unless detached, and written down while they live.
+
+A tied child holds the read end of a pipe whose write end only the runner has. When the runner goes, however it goes
+(SIGKILL too), the pipe closes and `stop_with_parent` ends the child. Nothing polls, no process is left behind.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+_WATCHED_FD = "PHI_RUNNER_PARENT_PIPE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A server process: enough to find it again and to be sure that it is still the same one."""
+
+    name: str
+    kind: str
+    """`endpoint` or `flow`."""
+    pid: int
+    created: float
+    """Creation time of the process in seconds since the epoch; pids are used again, pairs of the two are not."""
+    url: str
+    log: str
+    detached: bool
+
+    def alive(self) -> bool:
+        """Say whether exactly this process still runs."""
+        try:
+            process = psutil.Process(self.pid)
+            return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - self.created) < 1.0
+        except psutil.NoSuchProcess:
+            return False
+
+
+def start(
+    module: str, arguments: Sequence[str], *, log: Path, detach: bool, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start `python -m module arguments` in a session of its own with its output in `log`; raises OSError."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    variables = {**os.environ, **(environment or {})}
+    variables.pop(_WATCHED_FD, None)
+    pass_fds: tuple[int, ...] = ()
+    read_end = -1
+    if not detach:
+        read_end, _write_end = os.pipe()  # the write end is never closed by us: our death closes it
+        variables[_WATCHED_FD] = str(read_end)
+        pass_fds = (read_end,)
+    with log.open("ab") as output:
+        child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            env=variables, pass_fds=pass_fds, start_new_session=True,
+        )  # fmt: skip
+    if read_end >= 0:
+        os.close(read_end)
+    return child
+
+
+def stop_with_parent() -> None:
+    """End this process when the runner that started it is gone; called by a server's entry point. No-op if detached."""
+    descriptor = os.environ.pop(_WATCHED_FD, "")
+    if not descriptor:
+        return
+
+    def watch() -> None:
+        os.read(int(descriptor), 1)  # returns when the other end is closed
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def created(pid: int) -> float:
+    """Return when the process was created, in seconds since the epoch; raises psutil.NoSuchProcess."""
+    return float(psutil.Process(pid).create_time())
+
+
+def stop(pid: int, *, grace_s: float = 10.0) -> None:
+    """End the process and its children: SIGTERM, then SIGKILL for what is left after `grace_s` seconds."""
+    try:
+        leader = psutil.Process(pid)
+        family = [leader, *leader.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _gone, left = psutil.wait_procs(family, timeout=grace_s)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=grace_s)
+
+
+def _folder(outputs: Path) -> Path:
+    return outputs / "running"
+
+
+def write_down(running: Running, *, outputs: Path) -> None:
+    """Record a running server, so that `teardown` and later runs find it."""
+    folder = _folder(outputs)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{running.kind}-{running.name}.json"
+    aside = target.with_suffix(f".{os.getpid()}.tmp")
+    aside.write_text(json.dumps(asdict(running), indent=2) + "\n", encoding="utf-8")
+    aside.replace(target)
+
+
+def find(kind: str, name: str, *, outputs: Path) -> Running | None:
+    """Return the recorded server of that name if it still runs."""
+    return next((item for item in listed(outputs=outputs) if (item.kind, item.name) == (kind, name)), None)
+
+
+def listed(*, outputs: Path) -> list[Running]:
+    """Return every recorded server that still runs; records of dead ones are removed."""
+    found = []
+    for file in sorted(_folder(outputs).glob("*.json")):
+        try:
+            running = Running(**json.loads(file.read_text(encoding="utf-8")))
+        except (ValueError, TypeError):
+            continue
+        if running.alive():
+            found.append(running)
+        else:
+            file.unlink(missing_ok=True)
+    return found
+
+
+def stop_recorded(running: Running, *, outputs: Path) -> None:
+    """End a recorded server and forget it."""
+    if running.alive():
+        stop(running.pid)
+    (_folder(outputs) / f"{running.kind}-{running.name}.json").unlink(missing_ok=True)

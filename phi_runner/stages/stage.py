@@ -1,0 +1,75 @@
+"""What a stage is: a name, what it reads, what decides its result, and the function that makes it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar, cast
+
+from phi_runner.artifacts import Artifact
+from phi_runner.config.schema import RunConfig, StageName
+from phi_runner.events import StageEvents
+
+_Kind = TypeVar("_Kind")
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The results that a stage reads, by the stage that made them."""
+
+    artifacts: Mapping[StageName, Artifact]
+    keys: Mapping[StageName, str]
+
+    def get(self, stage: StageName, kind: type[_Kind]) -> _Kind:
+        """Return the result of `stage`; the runner has checked that it is there and of that kind."""
+        return cast(_Kind, self.artifacts[stage])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDir:
+    """Where a stage works: `folder` is its own and survives an interruption, `outputs` is shared by all runs."""
+
+    folder: Path
+    outputs: Path
+    key: str
+    events: StageEvents
+
+
+def nothing(_config: RunConfig) -> list[Path]:
+    """Name no local files."""
+    return []
+
+
+def always(_config: RunConfig) -> str:
+    """Skip for no reason."""
+    return ""
+
+
+def unchanged(_config: RunConfig, _artifact: Artifact, _outputs: Path) -> str:
+    """Find nothing wrong with a stored result: a pure stage's result does not depend on the world."""
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One row of the pipeline."""
+
+    name: StageName
+    about: str
+    """One line for `--help`."""
+    run: Callable[[RunConfig, Inputs, RunDir], Artifact | None]
+    produces: type[Artifact] | None
+    reads: Callable[[RunConfig], tuple[StageName, ...]] = field(default=lambda _config: ())
+    config_parts: tuple[str, ...] = ()
+    """Parts of the config that decide the result: `data`, `seed` ..."""
+    local_inputs: Callable[[RunConfig], list[Path]] = nothing
+    """Local files and folders whose bytes decide the result."""
+    code: tuple[str, ...] = ()
+    """Files and folders of the package whose source decides the result."""
+    libraries: tuple[str, ...] = ()
+    """Distributions whose version decides the result."""
+    pure: bool = True
+    """False: the result is a thing in the world, checked by `still_true` before it is reused."""
+    still_true: Callable[[RunConfig, Artifact, Path], str] = unchanged
+    """Say what is wrong with a stored result, or nothing."""
+    skip: Callable[[RunConfig], str] = always
+    """Say why there is nothing to do under this config, or nothing."""
