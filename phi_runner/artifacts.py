@@ -143,7 +143,7 @@ class Flow:
 
 
 Artifact = Dataset | TrainedModel | Scorecard | Registered | Endpoint | Flow
-_Kind = TypeVar("_Kind", Dataset, TrainedModel, Scorecard, Registered, Endpoint, Flow)
+_Kind = TypeVar("_Kind", bound=Artifact)
 
 
 def save(artifact: Artifact) -> None:

@@ -18,6 +18,10 @@ from pathlib import Path
 import psutil
 
 _WATCHED_FD = "PHI_RUNNER_PARENT_PIPE"
+_LET_GO = b"."
+_children: dict[int, subprocess.Popen[bytes]] = {}
+_pipes: dict[int, int] = {}
+"""Write ends of the pipes of tied children, by pid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +42,7 @@ class Running:
         """Say whether exactly this process still runs."""
         try:
             process = psutil.Process(self.pid)
-            return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - self.created) < 1.0
+            return bool(process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - self.created) < 1.0)
         except psutil.NoSuchProcess:
             return False
 
@@ -51,20 +55,41 @@ def start(
     variables = {**os.environ, **(environment or {})}
     variables.pop(_WATCHED_FD, None)
     pass_fds: tuple[int, ...] = ()
-    read_end = -1
+    read_end = write_end = -1
     if not detach:
-        read_end, _write_end = os.pipe()  # the write end is never closed by us: our death closes it
+        read_end, write_end = os.pipe()  # the write end stays open for as long as we live: our death closes it
         variables[_WATCHED_FD] = str(read_end)
         pass_fds = (read_end,)
-    with log.open("ab") as output:
-        child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", module, *arguments],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            env=variables, pass_fds=pass_fds, start_new_session=True,
-        )  # fmt: skip
-    if read_end >= 0:
-        os.close(read_end)
+    try:
+        with log.open("ab") as output:
+            child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", module, *arguments],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                env=variables, pass_fds=pass_fds, start_new_session=True,
+            )  # fmt: skip
+    except OSError:
+        if write_end >= 0:
+            os.close(write_end)
+        raise
+    finally:
+        if read_end >= 0:
+            os.close(read_end)
+    _children[child.pid] = child
+    if write_end >= 0:
+        _pipes[child.pid] = write_end
     return child
+
+
+def is_ours(pid: int) -> bool:
+    """Say whether this process has started that one."""
+    return pid in _children
+
+
+def let_go(pid: int) -> None:
+    """Let a tied child outlive us: started tied and let go when it is written down, no kill can leave a stray one."""
+    write_end = _pipes.pop(pid)
+    os.write(write_end, _LET_GO)
+    os.close(write_end)
 
 
 def stop_with_parent() -> None:
@@ -74,8 +99,8 @@ def stop_with_parent() -> None:
         return
 
     def watch() -> None:
-        os.read(int(descriptor), 1)  # returns when the other end is closed
-        os.kill(os.getpid(), signal.SIGTERM)
+        if os.read(int(descriptor), 1) != _LET_GO:  # nothing comes when the other end is closed
+            os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
@@ -91,7 +116,7 @@ def stop(pid: int, *, grace_s: float = 10.0) -> None:
         leader = psutil.Process(pid)
         family = [leader, *leader.children(recursive=True)]
     except psutil.NoSuchProcess:
-        return
+        family = []
     for process in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
@@ -100,6 +125,15 @@ def stop(pid: int, *, grace_s: float = 10.0) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(left, timeout=grace_s)
+    _forget(pid)
+
+
+def _forget(pid: int) -> None:
+    """Take note that a child of ours has ended: Python warns of one that nobody waited for."""
+    if child := _children.pop(pid, None):
+        child.poll()
+    if write_end := _pipes.pop(pid, 0):
+        os.close(write_end)
 
 
 def _folder(outputs: Path) -> Path:

@@ -21,7 +21,7 @@ class Inputs:
 
     def get(self, stage: StageName, kind: type[_Kind]) -> _Kind:
         """Return the result of `stage`; the runner has checked that it is there and of that kind."""
-        return cast(_Kind, self.artifacts[stage])
+        return cast("_Kind", self.artifacts[stage])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +73,7 @@ class Stage:
     """Say what is wrong with a stored result, or nothing."""
     skip: Callable[[RunConfig], str] = always
     """Say why there is nothing to do under this config, or nothing."""
+    warm_up: Callable[[RunConfig], None] | None = None
+    """Slow imports that the runner may start in a thread while the stage before only waits."""
+    interactive: bool = False
+    """True: the stage talks to a person, so the live view makes room."""

@@ -4,9 +4,40 @@ A field's docstring says its unit and why the default is what it is. `kind` name
 """
 
 from phi_runner.config.schema.run import RunConfig, StageName, SweepConfig
-from phi_runner.config.schema.serving import ChatConfig, ChatUi, DeployConfig, FlowConfig, LocalDeploy, NoDeploy, NoFlow, PromptFlow
-from phi_runner.config.schema.sources import DataConfig, FileData, HubData, HubModel, ModelConfig, NanoModel, Recommended, RowFormat, SampleData
-from phi_runner.config.schema.training import ComputeConfig, CpuCompute, EvaluateConfig, FullTrain, GpuCompute, LoraTrain, Precision, RegisterConfig, Scheduler, TrackingConfig, TrainConfig
+from phi_runner.config.schema.serving import (
+    ChatConfig,
+    ChatUi,
+    DeployConfig,
+    FlowConfig,
+    LocalDeploy,
+    NoDeploy,
+    NoFlow,
+    PromptFlow,
+)
+from phi_runner.config.schema.sources import (
+    DataConfig,
+    FileData,
+    HubData,
+    HubModel,
+    ModelConfig,
+    NanoModel,
+    Recommended,
+    RowFormat,
+    SampleData,
+)
+from phi_runner.config.schema.training import (
+    ComputeConfig,
+    CpuCompute,
+    EvaluateConfig,
+    FullTrain,
+    GpuCompute,
+    LoraTrain,
+    Precision,
+    RegisterConfig,
+    Scheduler,
+    TrackingConfig,
+    TrainConfig,
+)
 
 __all__ = [
     "ChatConfig",

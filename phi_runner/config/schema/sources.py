@@ -10,11 +10,11 @@ from omegaconf import MISSING
 class RowFormat(StrEnum):
     """How a row spells a dialogue."""
 
-    auto = auto()
     messages = auto()
     conversations = auto()
     instruction = auto()
     prompt = auto()
+    auto = auto()  # last: from here on the class body sees this name instead of enum's
 
 
 @dataclass(kw_only=True, slots=True)

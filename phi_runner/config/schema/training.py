@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import Any, ClassVar
 
-from omegaconf import MISSING
+from omegaconf import II
 
 
 class Scheduler(StrEnum):
@@ -16,36 +16,35 @@ class Scheduler(StrEnum):
 
 
 class Precision(StrEnum):
-    """What the matrices are multiplied in; the weights that the optimiser updates are fp32 unless `pure_bf16`."""
+    """What the matrices are multiplied in; the weights that the optimiser updates are always fp32."""
 
-    auto = auto()
     fp32 = auto()
     bf16 = auto()
-    pure_bf16 = auto()
+    auto = auto()  # last: from here on the class body sees this name instead of enum's
 
 
 @dataclass(kw_only=True, slots=True)
 class TrainConfig:
-    """Supervised fine-tuning with TRL."""
+    """Supervised fine-tuning with TRL; what is not set follows the model's recommendation."""
 
     kind: ClassVar[str] = ""
-    learning_rate: float = MISSING
+    learning_rate: float = II("model.recommended.learning_rate")
     """Peak rate, reached after warm-up."""
-    epochs: int = MISSING
-    batch_size: int = MISSING
+    epochs: int = II("model.recommended.epochs")
+    batch_size: int = II("model.recommended.batch_size")
     """Dialogues (packed rows when packing) per optimiser step and process, before accumulation."""
     eval_batch_size: int = 4
     accumulation_steps: int = 1
     """Micro-batches of `batch_size` rows that make one optimiser step."""
     scheduler: Scheduler = Scheduler.cosine
-    warmup_ratio: float = MISSING
+    warmup_ratio: float = II("model.recommended.warmup_ratio")
     """Share of the steps during which the rate climbs."""
-    weight_decay: float = MISSING
-    adam_beta2: float = MISSING
+    weight_decay: float = II("model.recommended.weight_decay")
+    adam_beta2: float = II("model.recommended.adam_beta2")
     max_grad_norm: float = 1.0
     max_length: int = 2048
     """Longest training row in tokens (the tutorials' context); longer dialogues are cut between turns."""
-    packing: bool = MISSING
+    packing: bool = II("model.recommended.packing")
     """Fill rows with several dialogues; attention and positions stay inside each dialogue."""
     assistant_only_loss: bool = True
     """Learn the assistant's words only; false repeats the tutorials, which learn the prompts as well."""
@@ -53,8 +52,8 @@ class TrainConfig:
     """`auto`: bf16 autocast over fp32 weights where the hardware multiplies bf16 fast, else fp32."""
     gradient_checkpointing: bool = False
     """Trade time for memory: activations are computed again in the backward pass."""
-    log_steps: int = MISSING
-    save_steps: int = MISSING
+    log_steps: int = II("model.recommended.log_steps")
+    save_steps: int = II("model.recommended.save_steps")
     """Optimiser steps between checkpoints; a killed run continues from the last one."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Any other argument of TRL's SFTConfig by its own name: `+train.extra.neftune_noise_alpha=5`."""
@@ -72,6 +71,8 @@ class LoraTrain(TrainConfig):
     """Low-rank adapters are trained, the base stays as it is (Hu et al. 2021)."""
 
     kind: ClassVar[str] = "lora"
+    learning_rate: float = II("model.recommended.lora_learning_rate")
+    """Peak rate, reached after warm-up; adapters need a higher one than all weights do."""
     rank: int = 16
     alpha: int = 32
     """Scale: the adapter's output is multiplied by alpha / rank."""

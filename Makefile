@@ -1,0 +1,30 @@
+# Two commands do everything: `make run` and `make test`. Needs Python 3.11+, pip and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+EXTRAS := serve,flow
+
+.PHONY: run test check install install-dev clean
+
+run: install
+	$(BIN)/python -m phi_runner +recipe=full
+
+test: install-dev
+	PATH="$(abspath $(BIN)):$$PATH" scripts/check
+
+install: $(VENV)/.installed
+
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("phi_runner needs Python 3.11 or newer: make run PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS),dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,127 @@
+"""Rules across fields and ranges: everything that is wrong with a config is said at once, before anything runs."""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+
+from phi_runner.config import extra, files
+from phi_runner.config.ranges import out_of_range
+from phi_runner.config.schema import (
+    LocalDeploy,
+    LoraTrain,
+    NanoModel,
+    NoDeploy,
+    NoFlow,
+    PromptFlow,
+    RunConfig,
+    StageName,
+)
+from phi_runner.config.take import parse_take
+from phi_runner.errors import ConfigProblem, SweepWouldDeploy
+
+_SERVING = (StageName.deploy, StageName.flow, StageName.chat)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
+_ALIAS = re.compile(r"(?!latest$|v[0-9]+$)[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
+
+
+def check(config: RunConfig, *, multirun: bool = False) -> None:
+    """Raise ConfigProblem naming every rule that the config breaks, or SweepWouldDeploy."""
+    problems = [
+        *_stages(config), *out_of_range(config), *_lengths(config), *_sizes(config), *_targets(config),
+        *_take(config), *_names(config), *_serving(config), *files.problems(config),
+        *extra.problems(config.train.extra),
+    ]  # fmt: skip
+    if problems:
+        raise ConfigProblem("; ".join(problems))
+    serving = [stage for stage in config.stages if stage in _SERVING]
+    if multirun and serving and not config.sweep.may_deploy:
+        raise SweepWouldDeploy(
+            f"every trial would perform {', '.join(serving)}: type sweep.may_deploy=true to allow it, "
+            f"or stages=[{','.join(stage for stage in config.stages if stage not in _SERVING)}]"
+        )
+
+
+def warnings(config: RunConfig) -> list[str]:
+    """Return what a person should know before the run, though nothing is wrong."""
+    told = []
+    for group in (config.deploy, config.flow):
+        if isinstance(group, LocalDeploy | PromptFlow) and not _is_loopback(group.host):
+            name = "deploy" if isinstance(group, LocalDeploy) else "flow"
+            told.append(f"{name}.host={group.host} lets other machines in")
+    return told
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _stages(config: RunConfig) -> Iterator[str]:
+    names = ",".join(StageName)
+    if not config.stages:
+        yield f"stages is empty: type stages=[data,train,evaluate] or others of {names}"
+    once = list(dict.fromkeys(config.stages))
+    if len(once) < len(config.stages):
+        yield f"stages names one twice: type stages=[{','.join(once)}]"
+    idle = [stage for stage in config.force if stage not in config.stages]
+    if idle:
+        told = ",".join(stage for stage in StageName if stage in {*config.stages, *idle})
+        yield f"force names {', '.join(idle)}, which is not selected: type stages=[{told}]"
+
+
+def _lengths(config: RunConfig) -> Iterator[str]:
+    if config.train.max_length > config.model.context:
+        yield (
+            f"train.max_length={config.train.max_length} is longer than model.context={config.model.context}: "
+            f"type train.max_length={config.model.context}"
+        )
+
+
+def _targets(config: RunConfig) -> Iterator[str]:
+    if isinstance(config.train, LoraTrain) and not config.train.targets:
+        yield f"train.targets is empty: type train.targets=[{','.join(LoraTrain().targets)}]"
+
+
+def _sizes(config: RunConfig) -> Iterator[str]:
+    model = config.model
+    if isinstance(model, NanoModel) and model.heads > 0 and model.hidden_size % (2 * model.heads):
+        nearest = max(1, round(model.hidden_size / (2 * model.heads))) * 2 * model.heads
+        yield (
+            f"model.hidden_size={model.hidden_size} is no even multiple of model.heads={model.heads}: "
+            f"type model.hidden_size={nearest}"
+        )
+
+
+def _take(config: RunConfig) -> Iterator[str]:
+    try:
+        parse_take(config.data.take)
+    except ConfigProblem as err:
+        yield str(err)
+
+
+def _names(config: RunConfig) -> Iterator[str]:
+    asked = [("register.name", config.register.name, _MODEL_NAME), ("register.alias", config.register.alias, _ALIAS)]
+    if isinstance(config.deploy, LocalDeploy):
+        asked.append(("deploy.name", config.deploy.name, _NAME))
+    if isinstance(config.flow, PromptFlow):
+        asked += [("flow.name", config.flow.name, _NAME), ("flow.connection", config.flow.connection, _NAME)]
+    for key, value, pattern in asked:
+        if not pattern.fullmatch(value):
+            yield f"{key}={value!r} is not a legal name{_legal(key, value, pattern)}"
+    if not config.tracking.experiment.strip():
+        yield "tracking.experiment is empty: type tracking.experiment=phi_runner"
+
+
+def _legal(key: str, value: str, pattern: re.Pattern[str]) -> str:
+    """Suggest the same name with everything illegal replaced."""
+    plain = re.sub(r"[^A-Za-z0-9-]+", "-", value).strip("-")
+    fixed = plain if pattern.fullmatch(plain) else f"phi-{plain}".strip("-")
+    return f": letters, digits and dashes, such as {key}={fixed}"
+
+
+def _serving(config: RunConfig) -> Iterator[str]:
+    if StageName.flow in config.stages and not isinstance(config.flow, NoFlow) and isinstance(config.deploy, NoDeploy):
+        yield f"flow={config.flow.kind} needs an endpoint: type deploy=local, or flow=none to go without"

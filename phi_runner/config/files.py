@@ -1,0 +1,96 @@
+"""What a config names on this machine: data files, a model folder, a folder to write into."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from phi_runner.config import typo
+from phi_runner.config.schema import FileData, RunConfig, StageName
+
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+_WEIGHTS = ("*.safetensors", "*.bin")
+
+
+def problems(config: RunConfig) -> Iterator[str]:
+    """Yield one sentence for each path that the selected stages cannot use."""
+    if StageName.data in config.stages and isinstance(config.data, FileData):
+        yield from _data_file("data.train_file", config.data.train_file)
+        if config.data.eval_file:
+            yield from _data_file("data.eval_file", config.data.eval_file)
+    if StageName.train in config.stages and config.model.path:
+        yield from _model_folder(Path(config.model.path).expanduser(), longest=config.train.max_length)
+    yield from _outputs(Path(config.outputs).expanduser())
+
+
+def _data_file(key: str, typed: str) -> Iterator[str]:
+    file = Path(typed)
+    if not typed:
+        yield f"{key} is empty: type {key}=PATH"
+    elif file.is_dir():
+        inside = sorted(item.name for item in file.iterdir() if item.suffix in {".jsonl", ".json", ".csv", ".parquet"})
+        yield f"{key}={typed} is a folder: type {key}={file / inside[0] if inside else 'FILE'}"
+    elif not file.exists():
+        yield f"{key}={typed} does not exist{_nearest_file(key, file)}"
+    elif not file.is_file():
+        yield f"{key}={typed} is not a file: type {key}=PATH of a JSONL, JSON, CSV or Parquet file"
+    elif not os.access(file, os.R_OK):
+        yield f"{key}={typed} cannot be read: type chmod u+r {typed}"
+
+
+def _nearest_file(key: str, file: Path) -> str:
+    if not file.parent.is_dir():
+        return f": there is no folder {file.parent} in {Path.cwd()}"
+    names = sorted(item.name for item in file.parent.iterdir() if item.is_file())
+    return typo.did_you_mean(f"{key}={file.parent / name}" for name in typo.nearest(file.name, names))
+
+
+def _model_folder(folder: Path, *, longest: int) -> Iterator[str]:
+    said = f"model.path={folder}"
+    if not folder.is_dir():
+        near = []
+        if folder.parent.is_dir():
+            near = typo.nearest(folder.name, sorted(item.name for item in folder.parent.iterdir() if item.is_dir()))
+        yield f"{said} is no folder{typo.did_you_mean(f'model.path={folder.parent / name}' for name in near)}"
+        return
+    lacks = []
+    settings = _json(folder / "config.json")
+    if settings is None:
+        lacks.append("config.json")
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        lacks.append("a tokenizer (tokenizer.json)")
+    if not _has_template(folder):
+        lacks.append("a chat template (chat_template.jinja)")
+    if not any(file for pattern in _WEIGHTS for file in folder.glob(pattern)):
+        lacks.append("weights (model.safetensors)")
+    if lacks:
+        yield f"{said} lacks {', '.join(lacks)}: save model and tokenizer there with save_pretrained"
+    context = (settings or {}).get("max_position_embeddings")
+    if isinstance(context, int) and longest > context:
+        yield (
+            f"train.max_length={longest} is longer than the {context} tokens that {said} can read: "
+            f"type train.max_length={context}"
+        )
+
+
+def _has_template(folder: Path) -> bool:
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    return bool((_json(folder / "tokenizer_config.json") or {}).get("chat_template"))
+
+
+def _json(file: Path) -> dict[str, object] | None:
+    """Return what a JSON file holds, or None where it holds no object."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _outputs(folder: Path) -> Iterator[str]:
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        yield f"outputs={folder}: {existing} is a file: type outputs=FOLDER"
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        yield f"outputs={folder}: {existing} cannot be written to: type outputs=FOLDER for another place"

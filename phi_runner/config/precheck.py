@@ -1,0 +1,103 @@
+"""Hold the whole command line against what there is, before Hydra runs and before anything is written."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from phi_runner.config import apply, hydra, places, syntax, trials
+from phi_runner.config.check import check, warnings
+from phi_runner.config.composed import Composer, Picked, hydra_problem, task
+from phi_runner.config.flags import CommandLine
+from phi_runner.config.load import load
+from phi_runner.config.spelling import Spelling
+from phi_runner.config.typed import Typed
+from phi_runner.config.vocabulary import RECIPE, Vocabulary, vocabulary
+from phi_runner.errors import ConfigProblem, UsageProblem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What is known of a command line that may run."""
+
+    multirun: bool
+    folder: Path
+    """Where the run, or all trials of a sweep, would go."""
+    warnings: tuple[str, ...] = ()
+
+
+def precheck(line: CommandLine) -> Checked:
+    """Return what will run; raises UsageProblem or ConfigProblem, in one line, for whatever is wrong."""
+    hydra.register()
+    if line.config_dir and not line.config_dir.is_dir():
+        raise UsageProblem(f"--config-dir {line.config_dir} is no folder: type the folder that holds your presets")
+    words = vocabulary(line.config_dir)
+    everything = _read(line, words)
+    ours = [item for item in everything if not item.about_hydra]
+    about_hydra = [item for item in everything if item.about_hydra]
+    _refuse(Spelling(words=words, chosen=_chosen(ours)).problems(ours))
+    composer = Composer(words, extra=line.config_dir)
+    first = composer.base(_first(ours))
+    if about_hydra:
+        _refuse(hydra_problem(first.hydra, item) for item in about_hydra)
+        composer = Composer(words, extra=line.config_dir, about_hydra=about_hydra)
+        first = composer.base(_first(ours))
+    multirun = line.multirun or str(first.hydra.mode).endswith("MULTIRUN")
+    optimiser = any(item.key == "hydra/sweeper" for item in about_hydra)
+    _refuse(
+        trials.problem(item, words, line=line, multirun=multirun, optimiser=optimiser) for item in everything
+    )  # fmt: skip
+    if multirun:
+        ours = [*_from_recipe(first, ours, words), *ours]
+    return _rehearsed(composer, ours, line=line, multirun=multirun)
+
+
+def _rehearsed(composer: Composer, ours: Sequence[Typed], *, line: CommandLine, multirun: bool) -> Checked:
+    """Compose every trial and, where stages will run, check its values."""
+    said: list[str] = []
+    for picked in trials.trials(ours):
+        node = composer.trial(picked)
+        with hydra.as_job(node):
+            if line.runs:
+                config = load(task(node), choices=apply.choices(node))
+                check(config, multirun=multirun)
+                said += [warning for warning in warnings(config) if warning not in said]
+            folder = Path(node.hydra.sweep.dir if multirun else node.hydra.run.dir)
+    return Checked(multirun=multirun, folder=folder, warnings=tuple(said))
+
+
+def _read(line: CommandLine, words: Vocabulary) -> list[Typed]:
+    """Parse all overrides; raises UsageProblem naming every word that cannot be read."""
+    found = {text: hydra.parse(text, words) for text in line.overrides}
+    readable = [item for item in found.values() if item]
+    spelling = Spelling(words=words, chosen=_chosen(readable))
+    problems = [syntax.unknown_flag(flag, value, spelling) for flag, value in line.unknown.items()]
+    problems += syntax.problems(line.overrides, [text for text, item in found.items() if not item], spelling)
+    if problems:
+        raise UsageProblem("; ".join(problems))
+    return readable
+
+
+def _chosen(overrides: Iterable[Typed]) -> dict[str, str]:
+    """Return the option of each group as far as the words tell."""
+    typed = {item.key: str(item.values[0]) for item in overrides if item.values}
+    return places.chosen(typed.get(RECIPE, "")) | {key: value for key, value in typed.items() if "." not in key}
+
+
+def _first(overrides: Sequence[Typed]) -> Picked:
+    return next(trials.trials(overrides))
+
+
+def _from_recipe(first: DictConfig, ours: Sequence[Typed], words: Vocabulary) -> list[Typed]:
+    """Return the sweep that a recipe brings along, less what the command line says itself."""
+    typed = {item.key for item in ours}
+    swept = dict(first.hydra.sweeper.get("params") or {})
+    parsed = [hydra.parse(f"{key}={value}", words) for key, value in swept.items() if key not in typed]
+    return [item for item in parsed if item]
+
+
+def _refuse(problems: Iterable[str]) -> None:
+    told = [problem for problem in problems if problem]
+    if told:
+        raise ConfigProblem("; ".join(told))

@@ -1,0 +1,88 @@
+"""How large a number may be, by key; the keys of options that a run has not chosen are passed over."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from phi_runner.config.schema import RunConfig
+
+
+class Range(NamedTuple):
+    """Lower and upper bound; `open_low` and `open_high` leave the bound itself out."""
+
+    low: float
+    high: float = float("inf")
+    open_low: bool = False
+    open_high: bool = False
+    such_as: str = ""
+    """A good value, where the lower bound is none."""
+
+    def holds(self, value: float) -> bool:
+        """Say whether a value lies inside; NaN never does."""
+        above = self.low < value if self.open_low else self.low <= value
+        return above and (value < self.high if self.open_high else value <= self.high)
+
+    def __str__(self) -> str:
+        """Say in words what is allowed."""
+        low = f"more than {self.low:.10g}" if self.open_low else f"at least {self.low:.10g}"
+        if self.high == float("inf"):
+            return low
+        return f"{low} and " + (f"less than {self.high:.10g}" if self.open_high else f"at most {self.high:.10g}")
+
+
+_COUNT = Range(1)
+_MAYBE = Range(0)
+_RATE = Range(0, 1, open_low=True, open_high=True, such_as="1e-3")
+_PART = Range(0, 1, open_low=True, open_high=True, such_as="0.2")
+_SHARE = Range(0, 1, open_high=True, such_as="0.1")
+_PORT = Range(0, 65535)
+_SECONDS = Range(0, 7 * 24 * 3600, open_low=True, such_as="180")
+
+RANGES: dict[str, Range] = {
+    "seed": Range(0, 2**32 - 1),
+    "data.eval_fraction": _PART,
+    "model.context": Range(16),
+    "model.hidden_size": _COUNT,
+    "model.intermediate_size": _COUNT,
+    "model.layers": _COUNT,
+    "model.heads": _COUNT,
+    "model.vocab_size": Range(300),  # 256 bytes and the template's own tokens
+    "train.learning_rate": _RATE,
+    "train.epochs": _COUNT,
+    "train.batch_size": _COUNT,
+    "train.eval_batch_size": _COUNT,
+    "train.accumulation_steps": _COUNT,
+    "train.warmup_ratio": _SHARE,
+    "train.weight_decay": _SHARE,
+    "train.adam_beta2": Range(0, 1, open_low=True, open_high=True, such_as="0.999"),
+    "train.max_grad_norm": Range(0, open_low=True, such_as="1.0"),
+    "train.max_length": Range(16),
+    "train.log_steps": _COUNT,
+    "train.save_steps": _COUNT,
+    "train.rank": _COUNT,
+    "train.alpha": _COUNT,
+    "train.dropout": _SHARE,
+    "compute.threads": Range(0, 1024),
+    "compute.device": _MAYBE,
+    "evaluate.prompts": _MAYBE,
+    "evaluate.max_new_tokens": _COUNT,
+    "evaluate.batch_size": _COUNT,
+    "deploy.port": _PORT,
+    "deploy.max_concurrent": _COUNT,
+    "deploy.request_timeout_s": _SECONDS,
+    "deploy.max_queue_wait_s": Range(0, 7 * 24 * 3600),
+    "deploy.start_timeout_s": _SECONDS,
+    "deploy.max_new_tokens": _COUNT,
+    "flow.port": _PORT,
+    "chat.max_new_tokens": _COUNT,
+    "chat.temperature": Range(0, 10),
+}
+"""Every number that a user may set, but `model.recommended`, which reaches a run through `train`."""
+
+
+def out_of_range(config: RunConfig) -> Iterator[str]:
+    """Yield one sentence for each number that lies outside its range."""
+    for key, allowed in RANGES.items():
+        group, _, name = key.rpartition(".")
+        value = getattr(getattr(config, group) if group else config, name, None)
+        if value is not None and not allowed.holds(value):
+            yield f"{key}={value} is out of range, {allowed}: type {key}={allowed.such_as or format(allowed.low, 'g')}"

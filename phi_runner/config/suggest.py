@@ -1,0 +1,120 @@
+"""From a name or value that does not exist to the override that was meant, ready to be typed."""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from phi_runner.config import typo
+from phi_runner.config.habits import HABITS, SPELLED
+from phi_runner.config.typo import likeness
+from phi_runner.config.vocabulary import RECIPE, Key, Vocabulary
+
+_MOST = 3
+_AS_GOOD = 0.03
+"""Suggestions this close to the best one are named beside it."""
+_SAME_WORD = 0.81
+"""Likeness from which two names are one word, mistyped."""
+_TABLES = {".jsonl", ".json", ".csv", ".parquet"}
+_TRUE = {"true", "1", "yes", "on", "y", ""}
+_FALSE = {"false", "0", "no", "off", "n"}
+
+
+def for_key(key: str, raw: str, words: Vocabulary, *, chosen: Mapping[str, str]) -> list[str]:
+    """Return what `key=raw` may have meant, the likeliest first; `chosen` is the option of each group."""
+    name = key.replace("-", "_").replace("/", ".").strip(" .").lower()
+    best: dict[str, float] = {}
+    for score, text in (*_switches(name, raw), *_habits(name, raw, words, chosen), *_ideas(name, raw, words, chosen)):
+        best[text] = max(score, best.get(text, 0.0))
+    ranked = sorted(best.items(), key=lambda pair: -pair[1])
+    good = [(text, score) for text, score in ranked if score >= typo.ALIKE]
+    return [text for text, score in good[:_MOST] if score >= good[0][1] - _AS_GOOD]
+
+
+def for_option(group: str, option: str, words: Vocabulary) -> list[str]:
+    """Return the overrides that choosing `option` of `group` may have meant, the likeliest first."""
+    named = Path(option).expanduser()
+    if group == "model" and (option.startswith((".", "/", "~")) or named.is_dir()):
+        return [f"model.path={option}"]
+    if group == "data" and (named.suffix.lower() in _TABLES or named.is_file()):
+        return [f"data=jsonl data.train_file={option}"]
+    ids = {preset.name: preset.repo.rpartition("/")[2] for preset in words.groups[group].values()}
+    wanted = option.rpartition("/")[2]
+    scores = {name: max(likeness(wanted, name), likeness(wanted, repo) if repo else 0.0) for name, repo in ids.items()}
+    alike = [name for name in scores if scores[name] >= typo.ALIKE]
+    ranked = sorted(alike, key=lambda name: (-scores[name], len(name)))
+    return [choice(group, name) for name in ranked[:2] if scores[name] >= scores[ranked[0]] - _AS_GOOD]
+
+
+def choice(group: str, option: str) -> str:
+    """Return the override that chooses an option: recipes are added, everything else is set."""
+    return f"+{group}={option}" if group == RECIPE else f"{group}={option}"
+
+
+def assignment(path: str, raw: str, words: Vocabulary, *, chosen: Mapping[str, str]) -> str:
+    """Return the override that sets a key, with the option that has the key where another one is chosen."""
+    key = words.keys.get(path)
+    if key is None:
+        return f"+{path}={raw}"
+    options = words.options_of(key) if key.kinds else []
+    missing = options and chosen.get(key.group) not in options
+    return (f"{key.group}={options[0]} " if missing else "") + f"{path}={_fitting(key, raw)}"
+
+
+def _fitting(key: Key, raw: str) -> str:
+    """Spell a value the way its type wants it."""
+    if key.is_list and not raw.startswith("["):
+        return f"[{raw}]"
+    if isinstance(key.hint, type) and issubclass(key.hint, StrEnum):
+        return next(iter(typo.nearest(raw, list(key.hint))), raw)
+    return "true" if key.hint is bool and not raw else raw
+
+
+def _switches(name: str, raw: str) -> Iterator[tuple[float, str]]:
+    value = "true" if raw.lower() in _TRUE else "false" if raw.lower() in _FALSE else raw.lower()
+    text = SPELLED.get((name.rpartition(".")[2], value))
+    if text:
+        yield 0.985, text
+
+
+def _habits(name: str, raw: str, words: Vocabulary, chosen: Mapping[str, str]) -> Iterator[tuple[float, str]]:
+    head, _, leaf = name.rpartition(".")
+    for habit, target in HABITS.items():
+        alike = 1.0 if habit in (name, leaf) else likeness(leaf, habit) if min(len(leaf), len(habit)) > 1 else 0.0
+        if alike >= _SAME_WORD or (len(leaf) == len(habit) + 1 and leaf.startswith(habit)):
+            at_home = name == habit or not head or head == target.partition(".")[0]
+            score = (0.98 if alike == 1.0 else 0.9 * max(alike, 0.8)) * (1.0 if at_home else 0.85)
+            if target not in words.groups:
+                yield score, assignment(target, raw, words, chosen=chosen)
+                continue
+            near = for_option(target, raw, words)
+            yield (score, near[0]) if near else (0.9 * score, choice(target, next(iter(words.groups[target]))))
+
+
+def _ideas(name: str, raw: str, words: Vocabulary, chosen: Mapping[str, str]) -> Iterator[tuple[float, str]]:
+    if "." not in name:
+        for group in words.groups:
+            options = for_option(group, raw, words)
+            exact = raw in words.groups[group]
+            score = likeness(name, group) + (0.25 if exact else 0.1 if options else -0.1)
+            if exact and sum(raw in others for others in words.groups.values()) == 1:
+                score = max(score, typo.ALIKE)  # the value alone says which group was meant
+            if score >= typo.ALIKE:
+                yield from ((score, text) for text in options or [choice(group, next(iter(words.groups[group])))])
+    for position, key in enumerate(words.keys.values()):
+        if not isinstance(key.hint, type) or not hasattr(key.hint, "__dataclass_fields__"):
+            score = _key_score(name, key.path) - position * 1e-5
+            if score >= typo.ALIKE:
+                yield score, assignment(key.path, raw, words, chosen=chosen)
+
+
+def _key_score(name: str, path: str) -> float:
+    """Compare dotted names: the last part counts most, what stands before it may be wrong or missing."""
+    typed_head, _, typed_leaf = name.rpartition(".")
+    head, _, leaf = path.rpartition(".")
+    near = likeness(typed_leaf, leaf)
+    missing = 0.97 if head else 1.0
+    score = near * (0.75 + 0.25 * likeness(typed_head, head) if typed_head else missing)
+    if head.count(".") and not typed_head.count("."):
+        score *= 0.7  # a setting two levels down is hardly ever meant by a shorter name
+    run_together = likeness(name.replace(".", "_"), path.replace(".", "_"))
+    return max(score, 0.95 * run_together if run_together > _SAME_WORD else 0.0)

@@ -1,0 +1,63 @@
+"""Hold rows out, by the hash of their own text: the order of the source decides nothing."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from phi_runner.data.rows import Row, json_line
+from phi_runner.errors import DataProblem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Rows to learn from and rows held out, each in the order of their hash, and what was left out between them."""
+
+    train: list[Row]
+    test: list[Row]
+    duplicates: int
+    """Rows left out because the same dialogue is there already."""
+    leaked: int
+    """Held-out rows left out because they are also learned from."""
+
+
+def hold_out(rows: Iterable[Row], *, fraction: float, seed: int) -> Split:
+    """Hold out `fraction` of the distinct rows, rounded: at least one, and at least one is left to learn from."""
+    distinct, duplicates = _distinct(rows, seed=seed)
+    if len(distinct) < 2:
+        raise DataProblem(
+            f"{len(distinct)} distinct row cannot be divided into rows to learn from and rows to hold out: "
+            "take at least 2, or name held-out rows with data.eval_file or data.eval_split"
+        )
+    count = min(max(round(len(distinct) * fraction), 1), len(distinct) - 1)
+    ordered = list(distinct.values())
+    return Split(train=ordered[count:], test=ordered[:count], duplicates=duplicates, leaked=0)
+
+
+def keep_apart(train: Iterable[Row], *, test: Iterable[Row], seed: int) -> Split:
+    """Take held-out rows that the source names, less those also learned from: a trained row measures nothing."""
+    learned, train_duplicates = _distinct(train, seed=seed)
+    held_out, test_duplicates = _distinct(test, seed=seed)
+    measured = [row for digest, row in held_out.items() if digest not in learned]
+    if not measured:
+        raise DataProblem(
+            f"all {len(held_out)} held-out rows are also rows to learn from and would measure nothing: "
+            "name other ones with data.eval_file or data.eval_split"
+        )
+    return Split(
+        train=list(learned.values()), test=measured,
+        duplicates=train_duplicates + test_duplicates, leaked=len(held_out) - len(measured),
+    )  # fmt: skip
+
+
+def _distinct(rows: Iterable[Row], *, seed: int) -> tuple[dict[bytes, Row], int]:
+    """Return each row once, by and in the order of its hash, and how many were there again."""
+    found: dict[bytes, Row] = {}
+    total = 0
+    for row in rows:
+        total += 1
+        found.setdefault(_digest(row, seed=seed), row)
+    return dict(sorted(found.items(), key=lambda item: item[0])), total - len(found)
+
+
+def _digest(row: Row, *, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}\n{json_line(row)}".encode()).digest()

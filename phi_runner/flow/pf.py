@@ -1,0 +1,144 @@
+"""The only home of Prompt flow: its settings, a connection without a keyring, one test question, the serving app.
+
+Its functions run in child processes: Prompt flow changes the working folder, the logging and the tracing of its whole
+process, prints what it does, and takes seconds to import. `prepare` comes first: the settings are read at import.
+"""
+
+import importlib
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phi_runner.errors import FlowFailed
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_SETTINGS = """telemetry: {enabled: false}
+trace: {destination: none}
+connection: {provider: local}
+"""
+_LOOPBACK = "127.0.0.1,localhost,::1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Where the flow's one node sends its requests; the key stays in its file until it is used."""
+
+    name: str
+    endpoint: str
+    """Score URL."""
+    key_file: Path
+
+    def key(self) -> str:
+        """Read the key; raises FlowFailed when its file cannot be read."""
+        return read_key(self.key_file)
+
+
+def read_key(file: Path) -> str:
+    """Read an endpoint's key; raises FlowFailed when its file cannot be read."""
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as err:
+        problem = f"the endpoint's key file {file} cannot be read ({err.strerror})"
+        raise FlowFailed(f"{problem}: start the endpoint again with force=[deploy]") from err
+
+
+def missing(*modules: str) -> str:
+    """Say what to install when Prompt flow or one of `modules` is not there, or nothing; imports none of them."""
+    absent = [name for name in ("promptflow", *modules) if importlib.util.find_spec(name) is None]
+    if not absent:
+        return ""
+    return f"the flow needs {' and '.join(absent)}: pip install 'phi-runner[flow,serve]', or choose flow=none"
+
+
+def prepare(home: Path) -> None:
+    """Keep Prompt flow's state in `home`, its telemetry and traces off, and proxies out of the way of loopback."""
+    home.mkdir(parents=True, exist_ok=True)
+    aside = home / f"pf.{os.getpid()}.tmp"
+    aside.write_text(_SETTINGS, encoding="utf-8")
+    aside.replace(home / "pf.yaml")
+    no_proxy = os.environ.get("NO_PROXY") or os.environ.get("no_proxy", "")
+    os.environ |= {
+        "PF_HOME_DIRECTORY": str(home),
+        "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",  # its exporter asks settings.sdk.monitor.azure.com
+        "PF_LOGGING_LEVEL": "WARNING",
+        "NO_PROXY": f"{no_proxy},{_LOOPBACK}".lstrip(","),
+    }
+
+
+def load() -> None:
+    """Import what `ask` needs, ahead of time."""
+    importlib.import_module("promptflow.client")
+
+
+def _custom_connection(connection: Connection) -> Any:
+    from promptflow.entities import CustomConnection
+
+    class Injected(CustomConnection):  # type: ignore[misc, unused-ignore]
+        """A connection that never was in Prompt flow's database, so no keyring is asked for its key."""
+
+        def to_execution_connection_dict(self) -> Any:
+            """Answer to the name that the serving app calls; Prompt flow 1.18.5 has it with an underscore only."""
+            return {**self._to_execution_connection_dict(), "type": "CustomConnection"}
+
+    return Injected(name=connection.name, configs={"endpoint": connection.endpoint}, secrets={"key": connection.key()})
+
+
+def ask(folder: Path, *, connection: Connection, question: str, log_folder: Path) -> str:
+    """Ask the flow one question as `pf flow test` does, through the client, and return its answer.
+
+    The client resolves the connection by name, from us instead of its database: that one would need a system keyring,
+    which a headless machine does not have. Raises FlowFailed with the node's own words.
+    """
+    from promptflow.client import PFClient
+    from promptflow.exceptions import PromptflowException
+
+    given = _custom_connection(connection)
+
+    class Connections:
+        """Prompt flow's connection store, holding one."""
+
+        def get(self, name: str, **_with_secrets: bool) -> Any:
+            if name != connection.name:
+                raise FlowFailed(f"the flow in {folder} uses connection {name!r}, not {connection.name!r}")
+            return given
+
+    class Client(PFClient):  # type: ignore[misc, unused-ignore]
+        """Prompt flow's client with connections of ours."""
+
+        @property
+        def connections(self) -> Connections:
+            return Connections()
+
+    try:
+        outputs = Client().flows.test(
+            flow=folder, inputs={"input_data": question}, output_path=log_folder, stream_log=False
+        )
+    except PromptflowException as err:
+        raise FlowFailed(_words(err)) from err
+    return str(outputs["answer"])
+
+
+def _words(err: Exception) -> str:
+    """Return what the node said, without Prompt flow's wrapping, in one line."""
+    text = " ".join(str(err).split())
+    return text.partition("(RuntimeError) ")[2] or text
+
+
+def app(folder: Path, *, connection: Connection) -> "FastAPI":
+    """Return Prompt flow's own serving app, page and API, for the flow in `folder`; changes the working folder."""
+    from promptflow.core._serving.app import create_app
+    from starlette.middleware.cors import CORSMiddleware
+
+    os.chdir(folder)
+    os.environ["PROMPTFLOW_PROJECT_PATH"] = str(folder)
+    given = _custom_connection(connection)
+    # fastapi: the page of the default engine, flask, answers 400 (a missing import in Prompt flow 1.18.5)
+    served: FastAPI = create_app(engine="fastapi", connection_provider=lambda: [given])
+    # no page of another origin may talk to a model that this machine serves without a key
+    cross_origin: object = CORSMiddleware
+    served.user_middleware = [item for item in served.user_middleware if item.cls is not cross_origin]
+    return served

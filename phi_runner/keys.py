@@ -1,0 +1,77 @@
+"""What decides a stage's result: its config, the results it reads, local bytes, source code, library versions."""
+
+import os
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from phi_runner.config.dump import flat
+from phi_runner.config.schema import RunConfig
+from phi_runner.stages.stage import Inputs, Stage
+from phi_runner.store import Parts, file_hash
+
+_PACKAGE = Path(__file__).resolve().parent
+_TEMPORARY = (".pyc", ".pyo")
+
+
+def _files(place: Path) -> list[Path]:
+    if place.is_file():
+        return [place]
+    inside = (Path(folder) / name for folder, _folders, names in os.walk(place) for name in names)
+    return sorted(file for file in inside if file.suffix not in _TEMPORARY and "__pycache__" not in file.parts)
+
+
+@cache
+def _code(place: str) -> dict[str, str]:
+    found = _files(_PACKAGE / place)
+    if not found:
+        raise FileNotFoundError(f"stage code {place} is not in the package")
+    return {f"code:{file.relative_to(_PACKAGE).as_posix()}": file_hash(file) for file in found}
+
+
+@cache
+def _library(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def parts(stage: Stage, config: RunConfig, inputs: Inputs) -> Parts:
+    """Return everything that decides the stage's result, as flat names and texts; loads no heavy library."""
+    found: Parts = {}
+    for part in stage.config_parts:
+        found |= {f"config:{path}": text for path, text in flat(config, part=part).items()}
+    for read in stage.reads(config):
+        found[f"input:{read}"] = inputs.keys[read]
+    for place in stage.local_inputs(config):
+        for file in _files(place):
+            label = file.name if file == place else file.relative_to(place).as_posix()
+            found[f"bytes:{place.name}/{label}"] = file_hash(file)
+    for source in stage.code:
+        found |= _code(source)
+    for name in stage.libraries:
+        found[f"library:{name}"] = _library(name)
+    return found
+
+
+def _about(name: str, before: str | None, after: str | None) -> str:
+    kind, _, rest = name.partition(":")
+    if kind == "config":
+        return f"{rest} {before or '(unset)'} -> {after or '(unset)'}"
+    if kind == "input":
+        return f"{rest} made a new result"
+    if kind == "library":
+        return f"{rest} {before or '(none)'} -> {after or '(none)'}"
+    return f"{'code' if kind == 'code' else 'bytes of'} {rest} changed"
+
+
+def difference(before: Parts, after: Parts, *, most: int = 3) -> str:
+    """Say in one line which parts of a key changed, the user's own choices first."""
+    order = {"config": 0, "bytes": 1, "input": 2, "library": 3, "code": 4}
+    changed = sorted(
+        (name for name in before.keys() | after.keys() if before.get(name) != after.get(name)),
+        key=lambda name: (order[name.partition(":")[0]], name),
+    )
+    told = [_about(name, before.get(name), after.get(name)) for name in changed[:most]]
+    return "; ".join(told) + (f"; and {len(changed) - most} more" if len(changed) > most else "")

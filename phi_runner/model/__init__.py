@@ -1,0 +1,1 @@
+"""The only home of torch, transformers, TRL and PEFT: load, tokenise, train, merge, generate, score."""

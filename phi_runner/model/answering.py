@@ -1,0 +1,76 @@
+"""What an engine is asked and what it gives back, whichever library does the work."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum, auto
+from typing import Protocol, TypeAlias
+
+from phi_runner.errors import PhiRunnerError
+
+Message: TypeAlias = Mapping[str, str]
+
+
+class Finish(StrEnum):
+    """Why an answer ended; the first two are OpenAI's words."""
+
+    stop = auto()
+    length = auto()
+    cancelled = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How long an answer may be and how its tokens are chosen."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    """0: always the likeliest token."""
+    top_p: float = 1.0
+    seed: int | None = None
+    """The same seed gives the same answer, whatever else is being answered; None: another answer each time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """How an answer ended and how many tokens it took, the one that ended it included."""
+
+    reason: Finish
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class PromptTooLong(PhiRunnerError):
+    """The prompt leaves no room for an answer of the length asked for."""
+
+    def __init__(self, *, prompt_tokens: int, limit: int, context: int) -> None:
+        super().__init__(
+            f"the prompt has {prompt_tokens} tokens, at most {limit} fit: the model's context of {context} tokens "
+            f"less the {context - limit} new tokens asked for"
+        )
+        self.prompt_tokens = prompt_tokens
+        self.limit = limit
+
+
+class PromptRefused(PhiRunnerError):
+    """The model's own chat template refuses the dialogue."""
+
+
+class Engine(Protocol):
+    """A loaded model; both methods may be called from several threads at once."""
+
+    @property
+    def context(self) -> int:
+        """Tokens that prompt and answer may have together."""
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """Texts that the tokenizer reads as control tokens, so that nobody may write them into a message."""
+
+    def tokenise(self, messages: Sequence[Message], *, max_new_tokens: int) -> list[int]:
+        """Return the prompt's tokens by the chat template; raises PromptTooLong or PromptRefused."""
+
+    def answer(
+        self, prompt: Sequence[int], *, sampling: Sampling, on_text: Callable[[str], None], stop: threading.Event
+    ) -> Finished:
+        """Answer a prompt, handing over each piece of text as it is said; soon after `stop` is set it ends early."""

@@ -1,0 +1,68 @@
+"""Held-out loss of a model and its greedy answers, in padded batches."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from phi_runner.model.device import Device
+from phi_runner.model.tokens import IGNORED, Dialogue, TokenRows
+
+
+def _batches(order: Sequence[int], size: int) -> list[Sequence[int]]:
+    return [order[position : position + size] for position in range(0, len(order), size)]
+
+
+def _by_length(rows: Sequence[Sequence[int]]) -> list[int]:
+    """Return the positions of the rows, long ones first, so that a batch pads little and memory peaks at once."""
+    return sorted(range(len(rows)), key=lambda position: -len(rows[position]))
+
+
+def _pad(rows: list[list[int]], value: int, *, left: bool) -> Any:
+    import torch
+
+    longest = max(len(row) for row in rows)
+    padded = [[value] * (longest - len(row)) + row if left else row + [value] * (longest - len(row)) for row in rows]
+    return torch.tensor(padded)
+
+
+def held_out_loss(model: Any, rows: TokenRows, *, pad: int, batch_size: int, device: Device) -> float:
+    """Return the mean cross entropy per labelled token, in nats."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    model.to(device.name).eval()
+    total, count = 0.0, 0
+    with torch.inference_mode():
+        for batch in _batches(_by_length(rows.input_ids), batch_size):
+            ids = _pad([rows.input_ids[i] for i in batch], pad, left=False).to(device.name)
+            mask = _pad([[1] * len(rows.input_ids[i]) for i in batch], 0, left=False).to(device.name)
+            labels = _pad([rows.labels[i] for i in batch], IGNORED, left=False).to(device.name)[:, 1:]
+            logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+            wanted = labels != IGNORED
+            total += cross_entropy(logits[wanted].float(), labels[wanted], reduction="sum").item()
+            count += int(wanted.sum())
+    return total / count if count else math.nan
+
+
+def answers(
+    model: Any, tokenizer: Any, dialogues: Sequence[Dialogue], *, max_new_tokens: int, batch_size: int, device: Device,
+    told: Callable[[int], None] = lambda _done: None,
+) -> list[str]:  # fmt: skip
+    """Return the greedy answer to each dialogue, which must end with the user's turn; in the order given."""
+    import torch
+
+    model.to(device.name).eval()
+    texts = [tokenizer.apply_chat_template(list(d), tokenize=False, add_generation_prompt=True) for d in dialogues]
+    prompts = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    found = [""] * len(prompts)
+    done = 0
+    with torch.inference_mode():
+        for batch in _batches(_by_length(prompts), batch_size):
+            ids = _pad([prompts[i] for i in batch], tokenizer.pad_token_id, left=True).to(device.name)
+            mask = _pad([[1] * len(prompts[i]) for i in batch], 0, left=True).to(device.name)
+            out = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False)
+            for position, row in zip(batch, out[:, ids.shape[1] :].tolist(), strict=True):
+                found[position] = tokenizer.decode(row, skip_special_tokens=True).strip()
+            done += len(batch)
+            told(done)
+    return found

@@ -1,0 +1,56 @@
+"""A Phi-3-shaped BPE tokenizer trained on the user's own dialogues, for models that are made here."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+SPECIAL_TOKENS = (
+    "<|endoftext|>", "<|assistant|>", "<|placeholder1|>", "<|placeholder2|>", "<|placeholder3|>", "<|placeholder4|>",
+    "<|system|>", "<|end|>", "<|placeholder5|>", "<|placeholder6|>", "<|user|>",
+)  # fmt: skip
+"""Phi-3's control tokens in its own order (added_tokens of microsoft/Phi-3-mini-4k-instruct)."""
+
+_BYTES = [f"<0x{value:02X}>" for value in range(256)]
+_TEMPLATE = Path(__file__).with_name("phi3.jinja")
+
+
+def train(texts: Iterable[str], *, vocab_size: int, context: int) -> Any:
+    """Return a fast tokenizer with at most `vocab_size` tokens, learnt from `texts`.
+
+    Like Phi-3's it works on the whole text (spaces become `▁`), falls back to bytes, pads with `<unk>` (padding with
+    the end marker would teach the model never to stop) and carries Phi-3's chat template.
+    """
+    from tokenizers import AddedToken, Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer.from_str(_learn(texts, vocab_size=vocab_size - len(SPECIAL_TOKENS)))
+    # Phi-3's control tokens swallow the line break behind them, all but the end of text.
+    core.add_special_tokens(
+        [AddedToken(text, rstrip=text != "<|endoftext|>", special=True, normalized=False) for text in SPECIAL_TOKENS]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="<unk>", bos_token="<s>", eos_token="<|endoftext|>", pad_token="<unk>",  # noqa: S106
+        padding_side="right", model_max_length=context, chat_template=_TEMPLATE.read_text(encoding="utf-8"),
+        clean_up_tokenization_spaces=False,
+    )  # fmt: skip
+
+
+def _learn(texts: Iterable[str], *, vocab_size: int) -> str:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    core = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))  # noqa: S106
+    core.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=True)
+    core.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=["<unk>", "<s>", "</s>", *_BYTES], show_progress=False, limit_alphabet=300
+    )
+    core.train_from_iterator(texts, trainer)
+    learnt: dict[str, Any] = json.loads(core.to_str())
+    # The trainer wants the bytes as special tokens; a text that spells "<0x41>" must not become one.
+    learnt["added_tokens"] = [token for token in learnt["added_tokens"] if token["content"] not in set(_BYTES)]
+    # Words were split to learn merges; when encoding, Llama and Phi-3 look at the whole text.
+    learnt["pre_tokenizer"]["split"] = False
+    return json.dumps(learnt)

@@ -1,0 +1,128 @@
+"""`python -m phi_runner.serve --settings FILE`: one endpoint process, from its first line of log to its drain."""
+
+import argparse
+import errno
+import gc
+import logging
+import socket
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phi_runner import processes
+from phi_runner.errors import DeployFailed, PhiRunnerError
+from phi_runner.serve import settings as settings_file
+from phi_runner.serve.settings import EXIT_PORT_IN_USE, Settings
+from phi_runner.template import template_hash
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from phi_runner.model.answering import Engine
+    from phi_runner.serve.service import Service
+
+DRAIN_S = 8
+"""How long running answers get after SIGTERM; shorter than the grace that `processes.stop` gives."""
+_NOT_FOR_ANSWERS = ("accelerate", "scipy")
+"""transformers imports these where they are installed, and only training uses them: a sixth of the start."""
+log = logging.getLogger("phi_runner.serve")
+
+
+class PortInUse(DeployFailed):
+    """Another program listens on the port."""
+
+    exit_code = EXIT_PORT_IN_USE
+
+
+def main() -> int:
+    """Serve until SIGTERM, or until the run that started us is gone; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m phi_runner.serve")
+    parser.add_argument("--settings", type=Path, required=True, help="JSON file with the fields of Settings")
+    file = parser.parse_args().settings
+    processes.stop_with_parent()
+    gc.disable()  # the imports of torch and transformers make no garbage worth looking for: 10 % of the start
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        serve(_read(file))
+    except PhiRunnerError as err:
+        sys.stderr.write(f"error: {err}\n")
+        return err.exit_code
+    return 0
+
+
+def _read(file: Path) -> Settings:
+    try:
+        return settings_file.read(file)
+    except (OSError, ValueError, TypeError) as err:
+        raise DeployFailed(f"cannot read the endpoint's settings {file}: {err}") from err
+
+
+def serve(settings: Settings) -> None:
+    """Check what can be checked at once, listen, load the model meanwhile, serve; raises DeployFailed."""
+    folder = Path(settings.model_folder)
+    found = template_hash(folder)
+    if found != settings.template_hash:
+        raise DeployFailed(
+            f"{folder} has another chat template (sha256 {found[:12]}) than the model was trained with "
+            f"({settings.template_hash[:12]}): put the right chat_template.jinja back, or register the model again"
+        )
+    try:
+        key = Path(settings.key_file).read_text(encoding="ascii").strip()
+    except OSError as err:
+        raise DeployFailed(f"cannot read the key file {settings.key_file}: {err.strerror}") from err
+    from phi_runner.serve import app, listen
+    from phi_runner.serve.service import Service
+
+    try:
+        listener = listen.bind(settings.host, 0 if settings.successor else settings.port)
+    except OSError as err:
+        if err.errno != errno.EADDRINUSE:
+            raise DeployFailed(f"cannot listen on {settings.host}:{settings.port}: {err.strerror}") from err
+        raise PortInUse(f"port {settings.port} on {settings.host} is already in use") from err
+    settings_file.announce(Path(settings.announce), port=listener.getsockname()[1])
+    service = Service(settings=settings)
+    _run(app.build(service, key=key), service, listener=listener)
+
+
+def _run(application: "FastAPI", service: "Service", *, listener: socket.socket) -> None:
+    import uvicorn
+
+    from phi_runner.serve import listen
+
+    config = uvicorn.Config(
+        application, http="h11", ws="none", loop="asyncio", log_config=None, access_log=False, server_header=False,
+        timeout_graceful_shutdown=DRAIN_S,
+    )  # fmt: skip
+    server = listen.Server(config, settings=service.settings)
+
+    def take(work: "Future[Engine]") -> None:
+        if work.exception():
+            server.should_exit = True
+        else:
+            service.engine = work.result()
+            log.info("ready: %s", service.settings.label)
+
+    loading = ThreadPoolExecutor(1, thread_name_prefix="load").submit(_load, service.settings)
+    loading.add_done_callback(take)
+    server.run(sockets=[listener])
+    if loading.done() and (problem := loading.exception()):
+        log.error("the model cannot be loaded", exc_info=problem)
+        reason = " ".join(str(problem).split())[:300]
+        raise DeployFailed(f"cannot load the model {service.settings.model_folder}: {reason}") from problem
+
+
+def _load(settings: Settings) -> "Engine":
+    for name in _NOT_FOR_ANSWERS:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # Python's own way to say "not installed"
+    from phi_runner.model.engine import TransformersEngine
+
+    engine = TransformersEngine(Path(settings.model_folder), device=settings.device)
+    gc.freeze()
+    gc.enable()
+    return engine
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Every way in which the endpoint says no: a status and one JSON body that names the field and the limit."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from phi_runner.errors import PhiRunnerError
+
+CLIENT_GONE = 499
+"""nginx's status for a client that hung up; nobody reads it but the log."""
+
+
+class Refusal(PhiRunnerError):
+    """A request that is not answered."""
+
+    def __init__(
+        self, status: int, message: str, *, kind: str, param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.param = param
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON that the client gets."""
+        return {"error": {"message": str(self), "type": self.kind, "param": self.param}}
+
+    def response(self) -> JSONResponse:
+        """Return the whole answer."""
+        return JSONResponse(self.body(), status_code=self.status, headers=self.headers)
+
+
+def invalid(param: str, message: str) -> Refusal:
+    """Return the refusal of a field."""
+    return Refusal(422, f"{param}: {message}", kind="invalid_request_error", param=param)
+
+
+async def on_refusal(_request: Request, err: Exception) -> Response:
+    """Answer what our own code refuses."""
+    assert isinstance(err, Refusal)  # noqa: S101 - registered for this class
+    return err.response()
+
+
+async def on_invalid_body(_request: Request, err: Exception) -> Response:
+    """Answer a body that does not have the documented shape, by its first fault."""
+    assert isinstance(err, RequestValidationError)  # noqa: S101 - registered for this class
+    fault = err.errors()[0]
+    if fault["type"] == "json_invalid":
+        reason = fault.get("ctx", {}).get("error", "")
+        return Refusal(400, f"the body is not JSON: {reason}", kind="invalid_json").response()
+    param = path_of(fault["loc"])
+    if not param:
+        message = "the body must be a JSON object, sent with Content-Type: application/json"
+        return Refusal(422, message, kind="invalid_request_error").response()
+    message = "this endpoint does not know it" if fault["type"] == "extra_forbidden" else str(fault["msg"])
+    return invalid(param, message.removeprefix("Value error, ")).response()
+
+
+async def on_http_problem(_request: Request, err: Exception) -> Response:
+    """Answer what the framework refuses: unknown paths, wrong methods, bodies that are no text."""
+    assert isinstance(err, HTTPException)  # noqa: S101 - registered for this class
+    kind = HTTPStatus(err.status_code).phrase.lower().replace(" ", "_")
+    return Refusal(err.status_code, str(err.detail), kind=kind, headers=err.headers).response()
+
+
+async def on_crash(_request: Request, _err: Exception) -> Response:
+    """Answer when our own code fails; what happened stands in the log."""
+    return Refusal(500, "the endpoint failed; its log says why", kind="server_error").response()
+
+
+def path_of(location: tuple[str | int, ...]) -> str:
+    """Spell a fault's place as a client would: `messages[0].role`. Names of union branches, in <>, are left out."""
+    path = ""
+    for part in location[1:]:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif not part.startswith("<"):
+            path += f".{part}" if path else part
+    return path

@@ -1,0 +1,33 @@
+"""The data stage: chat rows, checked, divided and written for training."""
+
+import os
+from pathlib import Path
+
+from phi_runner.artifacts import Dataset
+from phi_runner.config.schema import RunConfig, StageName
+from phi_runner.data import local_files
+from phi_runner.stages.stage import Inputs, RunDir, Stage
+
+
+def run(config: RunConfig, _inputs: Inputs, rundir: RunDir) -> Dataset:
+    """Read, check and divide the rows that the config names; raises DataProblem when nothing usable is left."""
+    from phi_runner.data.prepare import prepare
+
+    return prepare(config.data, seed=config.seed, folder=rundir.folder, events=rundir.events)
+
+
+def local_inputs(config: RunConfig) -> list[Path]:
+    """Return the local files that are read; one that cannot be is left to `run`, which says what is wrong with it."""
+    return [file for file in local_files(config.data) if file.is_file() and os.access(file, os.R_OK)]
+
+
+STAGE = Stage(
+    name=StageName.data,
+    about="read chat rows, check them, hold some out",
+    run=run,
+    produces=Dataset,
+    config_parts=("data", "seed"),
+    local_inputs=local_inputs,
+    code=("data", "stages/data.py", "config/take.py"),
+    libraries=("pyarrow",),
+)

@@ -1,0 +1,140 @@
+"""Stage `evaluate`: held-out loss and the same prompts before and after training, before being the base."""
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from phi_runner.artifacts import Dataset, Scorecard, TrainedModel
+from phi_runner.config.schema import RunConfig, StageName
+from phi_runner.errors import TrainFailed
+from phi_runner.stages.stage import Inputs, RunDir, Stage
+
+if TYPE_CHECKING:
+    from phi_runner.model.device import Device
+    from phi_runner.model.tokens import Dialogue
+
+_SHOWN = 3
+
+
+def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Scorecard:
+    """Measure base and trained model on the held-out rows; `answers.jsonl` holds their answers side by side."""
+    from phi_runner.model import device, load, rows
+
+    dataset = inputs.get(StageName.data, Dataset)
+    trained = inputs.get(StageName.train, TrainedModel)
+    place = device.choose(config.compute, precision=config.train.precision)
+    dialogues = rows.dialogues(dataset.test_file)
+    prompts = dialogues[: config.evaluate.prompts]
+    model, tokenizer = load.pretrained(trained.base_location, revision=trained.revision or "main")
+    loss_before, answers_before = _measure(
+        model, tokenizer, dialogues, prompts, config=config, place=place, rundir=rundir, label="base"
+    )
+    del model  # two models of a real size do not fit side by side
+    model, tokenizer = load.trained(
+        trained.model_folder, adapter=trained.adapter, base=trained.base_location, revision=trained.revision
+    )
+    loss_after, answers_after = _measure(
+        model, tokenizer, dialogues, prompts, config=config, place=place, rundir=rundir, label="trained"
+    )
+    table = _side_by_side(
+        prompts, answers_before, answers_after, tokenizer=tokenizer, limit=config.evaluate.max_new_tokens
+    )
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table)
+    (rundir.folder / "answers.jsonl").write_text(lines, encoding="utf-8")
+    _show(table, rundir)
+    return Scorecard(
+        folder=rundir.folder, rows=len(dialogues), loss_before=loss_before, loss_after=loss_after,
+        perplexity_before=_perplexity(loss_before), perplexity_after=_perplexity(loss_after), prompts=len(prompts),
+        exact_before=_exact(table, "before"), exact_after=_exact(table, "after"),
+    )  # fmt: skip
+
+
+def _perplexity(loss: float) -> float:
+    """Return e to the loss; a hopeless model's may be too large for a float."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
+
+
+def _question(dialogue: "Dialogue") -> "tuple[Dialogue, str]":
+    """Split a dialogue before its last answer."""
+    last = max(position for position, message in enumerate(dialogue) if message["role"] == "assistant")
+    return dialogue[:last], dialogue[last]["content"]
+
+
+def _measure(
+    model: Any, tokenizer: Any, dialogues: "list[Dialogue]", prompts: "list[Dialogue]", *, config: RunConfig,
+    place: "Device", rundir: RunDir, label: str,
+) -> tuple[float, list[str]]:  # fmt: skip
+    from phi_runner.model import measure, tokens
+
+    rows = tokens.tokenise(tokenizer, dialogues, max_length=config.train.max_length)
+    if not rows.input_ids:
+        raise TrainFailed(
+            f"no held-out dialogue fits into train.max_length={config.train.max_length}: type a larger one"
+        )
+    size = config.evaluate.batch_size
+    loss = measure.held_out_loss(model, rows, pad=tokenizer.pad_token_id, batch_size=size, device=place)
+    rundir.events.info(f"held-out loss of the {label} model: {loss:.3f}", loss=loss)
+    found = measure.answers(
+        model, tokenizer, [_question(dialogue)[0] for dialogue in prompts], batch_size=size, device=place,
+        max_new_tokens=config.evaluate.max_new_tokens,
+        told=lambda done: rundir.events.progress(done, len(prompts), f"{label} model answers"),
+    )  # fmt: skip
+    return loss, found
+
+
+def _side_by_side(
+    prompts: "list[Dialogue]", before: list[str], after: list[str], *, tokenizer: Any, limit: int
+) -> list[dict[str, Any]]:
+    table = []
+    for dialogue, answer_before, answer_after in zip(prompts, before, after, strict=True):
+        question, wanted = _question(dialogue)
+        table.append(
+            {
+                "messages": list(question),
+                "wanted": wanted,
+                "before": answer_before,
+                "after": answer_after,
+                "comparable": len(tokenizer(wanted, add_special_tokens=False)["input_ids"]) < limit,
+            }
+        )
+    return table
+
+
+def _exact(table: list[dict[str, Any]], side: str) -> float | None:
+    """Return the share of answers equal to the data's, among those short enough to be given in full."""
+    rows = [row for row in table if row["comparable"]]
+    return sum(row[side] == row["wanted"].strip() for row in rows) / len(rows) if rows else None
+
+
+def _short(text: str, *, most: int = 100) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else flat[: most - 1] + "…"
+
+
+def _show(table: list[dict[str, Any]], rundir: RunDir) -> None:
+    for row in table[:_SHOWN]:
+        rundir.events.info(f"Q {_short(row['messages'][-1]['content'])}")
+        rundir.events.info(f"  before: {_short(row['before'])}")
+        rundir.events.info(f"  after:  {_short(row['after'])}")
+
+
+STAGE = Stage(
+    name=StageName.evaluate,
+    about="measures held-out loss and shows the same prompts before and after",
+    run=run,
+    produces=Scorecard,
+    reads=lambda _config: (StageName.data, StageName.train),
+    config_parts=("evaluate",),
+    code=(
+        "model/device.py",
+        "model/load.py",
+        "model/measure.py",
+        "model/rows.py",
+        "model/tokens.py",
+        "stages/evaluate.py",
+    ),
+    libraries=("torch", "transformers", "peft"),
+)

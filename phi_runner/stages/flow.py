@@ -1,0 +1,132 @@
+"""Stage `flow`: put the chat flow in front of the endpoint, ask it once, and serve its page when asked to."""
+
+import json
+from pathlib import Path
+
+from phi_runner import processes
+from phi_runner.artifacts import Artifact, Endpoint, Flow
+from phi_runner.config.schema import NoFlow, PromptFlow, RunConfig, StageName
+from phi_runner.errors import ConfigProblem, FlowFailed
+from phi_runner.flow import page, pf, render, trial
+from phi_runner.processes import Running
+from phi_runner.stages.stage import Inputs, RunDir, Stage
+
+_ENDPOINT_FILE = "endpoint.json"
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+def _reads(_config: RunConfig) -> tuple[StageName, ...]:
+    return (StageName.deploy,)
+
+
+def _skip(config: RunConfig) -> str:
+    return "flow=none" if isinstance(config.flow, NoFlow) else ""
+
+
+def _warm_up(config: RunConfig) -> None:
+    trial.warm_up(Path(config.outputs).expanduser().resolve())  # as the runner resolves it
+
+
+def key_file_of(endpoint: Endpoint) -> Path:
+    """Return where the endpoint's key is; an absolute path stays what it is."""
+    return endpoint.folder / endpoint.key_file
+
+
+def _connection_of(settings: PromptFlow, endpoint: Endpoint) -> pf.Connection:
+    return pf.Connection(name=settings.connection, endpoint=endpoint.score_url, key_file=key_file_of(endpoint))
+
+
+def serve(settings: PromptFlow, *, folder: Path, endpoint: Endpoint, rundir: RunDir) -> Running:
+    """Start the flow's page; it lives as long as the endpoint is meant to."""
+    if settings.host not in _LOOPBACK:
+        rundir.events.warn(f"flow.host={settings.host}: whoever reaches this address can use the model without a key")
+    running = page.serve(
+        folder, name=settings.name, connection=_connection_of(settings, endpoint), host=settings.host,
+        port=settings.port, outputs=rundir.outputs, detach=endpoint.detached,
+    )  # fmt: skip
+    rundir.events.info(f"the flow's page is {running.url}, its API {running.url}/score", url=running.url)
+    return running
+
+
+def _check(settings: PromptFlow) -> None:
+    if not settings.question.strip():
+        raise ConfigProblem("flow.question is empty: say what the flow is asked when it is tested")
+
+
+def _render(config: RunConfig, settings: PromptFlow, rundir: RunDir) -> Path:
+    folder = rundir.outputs / "flows" / settings.name
+    for name in render.render(settings, chat=config.chat, folder=folder):
+        rundir.events.warn(f"{folder / name} had been edited: kept as {name}.edited, and written again")
+    return folder
+
+
+def _make(config: RunConfig, settings: PromptFlow, endpoint: Endpoint, rundir: RunDir) -> Flow:
+    _check(settings)
+    connection = _connection_of(settings, endpoint)
+    rundir.events.hide(connection.key())
+    folder = _render(config, settings, rundir)
+    answer = trial.ask(folder, connection=connection, question=settings.question, outputs=rundir.outputs)
+    if not answer.text.strip():
+        raise FlowFailed(f"the flow answered {settings.question!r} with nothing: see what the evaluate stage measured")
+    rundir.events.info(
+        f"{settings.question} -> {' '.join(answer.text.split())}", question=settings.question, answer=answer.text,
+        import_s=answer.import_s, call_s=answer.call_s,
+    )  # fmt: skip
+    asked = {"url": endpoint.url, "pid": endpoint.pid}
+    (rundir.folder / _ENDPOINT_FILE).write_text(json.dumps(asked) + "\n", encoding="utf-8")
+    running = serve(settings, folder=folder, endpoint=endpoint, rundir=rundir) if settings.serve else None
+    return Flow(
+        folder=rundir.folder, flow_folder=str(folder), question=settings.question, answer=answer.text,
+        url=running.url if running else "", pid=running.pid if running else 0,
+    )  # fmt: skip
+
+
+def _run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Flow:
+    match config.flow:
+        case PromptFlow() as settings:
+            return _make(config, settings, inputs.get(StageName.deploy, Endpoint), rundir)
+        case unknown:
+            raise ConfigProblem(f"stage flow cannot make a flow of kind {unknown.kind!r}: use flow=promptflow")
+
+
+def _serves(artifact: Flow, outputs: Path) -> bool:
+    """Say whether the flow's page still runs and will for as long as this run."""
+    pages = [item for item in processes.listed(outputs=outputs) if item.kind == page.KIND]
+    return any(
+        (item.pid, item.url) == (artifact.pid, artifact.url) and (item.detached or processes.is_ours(item.pid))
+        for item in pages
+    )
+
+
+def _still_true(config: RunConfig, artifact: Artifact, outputs: Path) -> str:
+    """Say why a stored flow must be asked again: another endpoint, an edited folder, a page that is gone."""
+    if not isinstance(artifact, Flow) or not isinstance(config.flow, PromptFlow):
+        return "it is no Prompt flow"
+    try:
+        asked = json.loads((artifact.folder / _ENDPOINT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "it does not say which endpoint it asked"
+    endpoints = [(item.pid, item.url) for item in processes.listed(outputs=outputs) if item.kind == "endpoint"]
+    if (asked["pid"], asked["url"]) not in endpoints:
+        return "the endpoint that it asked is gone"
+    if not render.is_current(config.flow, chat=config.chat, folder=Path(artifact.flow_folder)):
+        return "the flow folder has changed"
+    if config.flow.serve and not _serves(artifact, outputs):
+        return "the flow's page is gone"
+    return ""
+
+
+STAGE = Stage(
+    name=StageName.flow,
+    about="render the chat flow, ask it once through the endpoint, serve its page with flow.serve=true",
+    run=_run,
+    produces=Flow,
+    reads=_reads,
+    config_parts=("flow", "chat"),
+    code=("stages/flow.py", "flow/render.py", "flow/pf.py", "flow/trial.py", "flow/page.py", "flow/template"),
+    libraries=("promptflow",),
+    pure=False,
+    still_true=_still_true,
+    skip=_skip,
+    warm_up=_warm_up,
+)

@@ -1,0 +1,96 @@
+"""The tables at the end: what each stage did, and how the trials of a sweep compare."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from phi_runner.artifacts import Artifact, Dataset, Endpoint, Flow, Registered, Scorecard, TrainedModel
+from phi_runner.config.schema import StageName
+from phi_runner.record import RunRecord
+
+_WIDTH_WHEN_PIPED = 140
+
+
+def _print(table: object) -> None:
+    from rich.console import Console
+
+    Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_WHEN_PIPED).print(table)
+
+
+def line(artifact: Artifact) -> str:
+    """Say in a few words what a result is."""
+    match artifact:
+        case Dataset():
+            return f"{artifact.train_rows} train rows, {artifact.test_rows} test rows ({artifact.format})"
+        case TrainedModel():
+            what = "adapter" if artifact.adapter else "weights"
+            return f"{what}, {artifact.steps} steps, loss {artifact.loss_first:.2f} -> {artifact.loss_last:.3f}"
+        case Scorecard():
+            told = f"held-out loss {artifact.loss_before:.2f} -> {artifact.loss_after:.3f}"
+            if artifact.exact_before is None or artifact.exact_after is None:
+                return told
+            return f"{told}, exact answers {artifact.exact_before:.0%} -> {artifact.exact_after:.0%}"
+        case Registered():
+            return f"{artifact.name} version {artifact.version} ({artifact.alias})"
+        case Endpoint():
+            return f"{artifact.score_url}" + ("" if artifact.detached else " (until this run ends)")
+        case Flow():
+            return f"{artifact.question} -> {artifact.answer}" + (f" at {artifact.url}" if artifact.url else "")
+
+
+def values(artifacts: dict[StageName, Artifact]) -> dict[str, Any]:
+    """Return the figures of a run for `run.json`."""
+    found: dict[str, Any] = {}
+    for artifact in artifacts.values():
+        if isinstance(artifact, Scorecard):
+            for name in ("loss_before", "loss_after", "perplexity_after", "exact_before", "exact_after"):
+                found[name] = getattr(artifact, name)
+        elif isinstance(artifact, Registered):
+            found["model"] = f"{artifact.name}/{artifact.version}"
+        elif isinstance(artifact, Flow):
+            found |= {"question": artifact.question, "answer": artifact.answer}
+    return found
+
+
+def show(record: RunRecord, artifacts: dict[StageName, Artifact], *, folder: Path) -> None:
+    """Print the table of stages and where everything lies."""
+    from rich.table import Table
+
+    table = Table(title=None, pad_edge=False)
+    for column in ("stage", "status", "seconds", "why", "result"):
+        table.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
+    for stage in record.stages:
+        artifact = artifacts.get(StageName(stage.name))
+        result = line(artifact) if artifact else ""
+        seconds = f"{stage.seconds:.1f}" if stage.status in {"done", "running"} else ""
+        table.add_row(stage.name, stage.status, seconds, stage.why, result)
+    _print(table)
+    _print(f"run folder: {folder}")
+
+
+def _trial(file: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {"status": "not finished", "overrides": [], "values": {}, "seconds": 0.0, "error": ""}
+    return found
+
+
+def sweep(folder: Path) -> bool:
+    """Print one row per trial of a multirun and say whether all of them ended well."""
+    from rich.table import Table
+
+    table = Table(title=None, pad_edge=False)
+    for column in ("trial", "overrides", "status", "loss before", "loss after", "exact after", "seconds"):
+        table.add_column(column, overflow="fold")
+    trials = sorted((item for item in folder.iterdir() if item.is_dir()), key=lambda item: (len(item.name), item.name))
+    found = {item.name: _trial(item / "run.json") for item in trials}
+    for name, trial in found.items():
+        told = [trial["values"].get(key) for key in ("loss_before", "loss_after", "exact_after")]
+        shown = ["" if value is None else f"{value:.3f}" for value in told]
+        status = trial["status"] + (f": {trial['error']}" if trial["error"] else "")
+        table.add_row(name, " ".join(trial["overrides"]), status, *shown, f"{trial['seconds']:.1f}")
+    _print(table)
+    _print(f"sweep folder: {folder}")
+    return all(trial["status"] == "done" for trial in found.values())

@@ -1,0 +1,181 @@
+"""The only home of MLflow: runs with their metrics, and the model registry."""
+
+import os
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from phi_runner.config.schema import TrackingConfig
+from phi_runner.errors import ConfigProblem, RegisterFailed
+
+_SQLITE = "sqlite:///"
+
+
+def uri_of(config: TrackingConfig, *, outputs: Path) -> str:
+    """Return the tracking URI: the config's, or a SQLite file under `outputs` whatever the working directory is."""
+    return config.uri or f"{_SQLITE}{outputs.resolve()}/mlflow.db"
+
+
+def _client(uri: str) -> Any:
+    from mlflow import MlflowClient
+    from mlflow.utils.logging_utils import disable_logging
+
+    disable_logging()  # MLflow prints to stderr past Python's logging; what matters comes back as an exception
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _experiment(client: Any, name: str, *, artifacts: Path | None) -> str:
+    """Return the experiment's id, made when it is new; two processes may make it at the same moment."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            location = artifacts.resolve().as_uri() if artifacts else None
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return str(found.experiment_id)
+
+
+class TrackedRun:
+    """One MLflow run."""
+
+    def __init__(self, client: Any, run_id: str) -> None:
+        self._client = client
+        self.run_id = run_id
+
+    def metrics(self, values: Mapping[str, float], *, step: int) -> None:
+        """Record values of one step."""
+        import time
+
+        from mlflow.entities import Metric
+
+        now_ms = int(time.time() * 1000)
+        self._client.log_batch(self.run_id, metrics=[Metric(n, v, now_ms, step) for n, v in values.items()])
+
+    def parameters(self, values: Mapping[str, str]) -> None:
+        """Record what the run was asked; texts longer than MLflow takes are cut."""
+        from mlflow.entities import Param
+
+        self._client.log_batch(self.run_id, params=[Param(name, value[:500]) for name, value in values.items()])
+
+    def artifact(self, file: Path) -> None:
+        """Attach a file."""
+        self._client.log_artifact(self.run_id, str(file))
+
+    def finish(self) -> None:
+        """Mark the run as finished."""
+        self._client.set_terminated(self.run_id, "FINISHED")
+
+    def fail(self) -> None:
+        """Mark the run as failed."""
+        self._client.set_terminated(self.run_id, "FAILED")
+
+
+def open_run(config: TrackingConfig, *, outputs: Path, name: str, marker: Path, tags: Mapping[str, str]) -> TrackedRun:
+    """Start a run, or go on with the one whose id an interrupted stage left in `marker`; raises ConfigProblem."""
+    from mlflow.exceptions import MlflowException
+
+    uri = uri_of(config, outputs=outputs)
+    outputs.mkdir(parents=True, exist_ok=True)
+    try:
+        client = _client(uri)
+        if marker.is_file():
+            run_id = marker.read_text(encoding="ascii").strip()
+            try:
+                client.update_run(run_id, status="RUNNING")
+                return TrackedRun(client, run_id)
+            except MlflowException:
+                marker.unlink()  # the tracking server no longer knows that run
+        experiment = _experiment(client, config.experiment, artifacts=None if config.uri else outputs / "mlartifacts")
+        run = client.create_run(experiment, run_name=name, tags=dict(tags))
+    except MlflowException as err:
+        raise ConfigProblem(f"tracking.uri={uri} does not answer: {' '.join(str(err).split())[:160]}") from err
+    marker.write_text(run.info.run_id, encoding="ascii")
+    return TrackedRun(client, run.info.run_id)
+
+
+def version_exists(uri: str, *, name: str, version: str) -> bool:
+    """Say whether the registry holds a model version.
+
+    A SQLite registry is asked directly: importing MLflow takes three seconds, and this is asked on every reuse.
+    """
+    if uri.startswith(_SQLITE):
+        file = uri.removeprefix(_SQLITE)
+        if not os.path.isfile(file):
+            return False
+        query = (
+            "select count(*) from model_versions where name = ? and version = ? and current_stage != 'Deleted_Internal'"
+        )
+        try:
+            with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as database:
+                return bool(database.execute(query, (name, int(version))).fetchone()[0])
+        except (sqlite3.Error, ValueError):
+            return False
+    from mlflow.exceptions import MlflowException
+
+    try:
+        _client(uri).get_model_version(name, version)
+    except MlflowException:
+        return False
+    return True
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.string)]),
+        outputs=Schema([ColSpec(DataType.string)]),
+        params=ParamSchema(
+            [
+                ParamSpec("temperature", DataType.float, 0.7),
+                ParamSpec("max_new_tokens", DataType.integer, 128),
+                ParamSpec("do_sample", DataType.boolean, False),
+                ParamSpec("return_full_text", DataType.boolean, False),
+            ]
+        ),
+    )
+
+
+def register(
+    config: TrackingConfig, *, outputs: Path, run_id: str, model: Any, tokenizer: Any, prompt_template: str, name: str,
+    alias: str, tags: Mapping[str, str], requirements: list[str],
+) -> str:  # fmt: skip
+    """Log a model with MLflow's transformers flavour, register it under `name`, move the alias; return the version.
+
+    `prompt_template` holds `{prompt}`: a bare string scored through MLflow is then asked in the model's own template.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    uri = uri_of(config, outputs=outputs)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    client = _client(uri)
+    try:
+        with mlflow.start_run(run_id=run_id):
+            logged = mlflow.transformers.log_model(
+                transformers_model={"model": model, "tokenizer": tokenizer},
+                name="model_output",
+                task="text-generation",
+                prompt_template=prompt_template,
+                signature=_signature(),
+                pip_requirements=requirements,
+                registered_model_name=name,
+                await_registration_for=None,
+            )
+        version = str(logged.registered_model_version)
+        for key, value in tags.items():
+            client.set_model_version_tag(name, version, key, value)
+        client.set_registered_model_alias(name, alias, version)
+    except MlflowException as err:
+        raise RegisterFailed(
+            f"MLflow at {uri} did not take the model {name}: {' '.join(str(err).split())[:160]}"
+        ) from err
+    return version

@@ -1,0 +1,44 @@
+"""Fixtures of the flow's tests: an endpoint that answers, and a rendered flow that is connected to it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from phi_runner.config.schema import ChatConfig, PromptFlow
+from phi_runner.flow import pf, render
+from tests.flow import standin
+from tests.flow.standin import StandIn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rig:
+    """A flow folder, its connection, and the endpoint behind it."""
+
+    folder: Path
+    outputs: Path
+    connection: pf.Connection
+    standin: StandIn
+
+
+def make_rig(outputs: Path, running: StandIn) -> Rig:
+    """Render the default flow in front of a stand-in."""
+    folder = outputs / "flows" / "chat-with-phi"
+    render.render(PromptFlow(), chat=ChatConfig(), folder=folder)
+    endpoint = running.endpoint
+    connection = pf.Connection(name="phi-endpoint", endpoint=endpoint.score_url, key_file=Path(endpoint.key_file))
+    return Rig(folder=folder, outputs=outputs, connection=connection, standin=running)
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Iterator[StandIn]:
+    """A stand-in endpoint."""
+    with standin.running(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def rig(tmp_path: Path, endpoint: StandIn) -> Rig:
+    """A flow in front of a stand-in endpoint."""
+    return make_rig(tmp_path, endpoint)

@@ -1,0 +1,169 @@
+"""The flow's page and API, served by Prompt flow's own app in a process of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from phi_runner import processes
+from phi_runner.errors import FlowFailed
+from phi_runner.flow import page
+from phi_runner.processes import Running
+from tests.flow import standin
+from tests.flow.conftest import Rig, make_rig
+from tests.flow.standin import KEY
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, Running]]:
+    outputs = tmp_path_factory.mktemp("outputs")
+    with standin.running(outputs) as endpoint:
+        rig = make_rig(outputs, endpoint)
+        running = serve(rig, port=0)
+        yield rig, running
+        processes.stop_recorded(running, outputs=outputs)
+        assert not running.alive()
+
+
+def serve(rig: Rig, *, port: int) -> Running:
+    return page.serve(
+        rig.folder, name="chat-with-phi", connection=rig.connection, host="127.0.0.1", port=port, outputs=rig.outputs,
+        detach=False,
+    )  # fmt: skip
+
+
+def test_page_is_html_and_is_written_down(served: tuple[Rig, Running]):
+    rig, running = served
+    reply = httpx.get(f"{running.url}/")
+    assert reply.status_code == 200
+    assert reply.headers["content-type"].startswith("text/html")
+    assert 'id="root"' in reply.text
+    script = httpx.get(f"{running.url}/static/index.js")
+    assert script.status_code == 200
+    assert processes.find("flow", "chat-with-phi", outputs=rig.outputs) == running
+
+
+def test_api_answers_with_and_without_history(served: tuple[Rig, Running]):
+    _rig, running = served
+    first = httpx.post(f"{running.url}/score", json={"input_data": "Who founded Microsoft?"})
+    assert first.json() == {"answer": "Who founded Microsoft? [0 before]"}
+    history = [{"inputs": {"input_data": "Who founded Microsoft?"}, "outputs": first.json()}]
+    second = httpx.post(f"{running.url}/score", json={"input_data": "And when?", "chat_history": history})
+    assert second.json() == {"answer": "And when? [2 before]"}
+
+
+def test_turn_without_an_answer_is_left_out_of_the_history(served: tuple[Rig, Running]):
+    _rig, running = served
+    history = [{"inputs": {"input_data": "lost"}, "outputs": None}]
+    reply = httpx.post(f"{running.url}/score", json={"input_data": "Hello?", "chat_history": history})
+    assert reply.json() == {"answer": "Hello? [0 before]"}
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "answered 401: the key of the connection is not accepted"),
+        (429, "answered 429: the endpoint is busy, ask again in a moment"),
+        (503, 'answered 503: {"error": {"message": "the reason"}}'),
+    ],
+)
+def test_refusal_of_the_endpoint_reaches_the_page_in_words(served: tuple[Rig, Running], status: int, words: str):
+    rig, running = served
+    rig.standin.behaviour.status = status
+    try:
+        reply = httpx.post(f"{running.url}/score", json={"input_data": "Hello?"})
+    finally:
+        rig.standin.behaviour.status = 200
+    assert reply.status_code == 400
+    assert reply.json()["error"]["message"].endswith(f"{rig.connection.endpoint} {words}")
+
+
+def test_no_other_origin_may_read_the_api(served: tuple[Rig, Running]):
+    _rig, running = served
+    reply = httpx.post(f"{running.url}/score", json={"input_data": "x"}, headers={"Origin": "http://elsewhere.example"})
+    assert "access-control-allow-origin" not in reply.headers
+
+
+def test_key_is_neither_on_the_command_line_nor_in_the_environment_nor_in_the_log(served: tuple[Rig, Running]):
+    _rig, running = served
+    process = psutil.Process(running.pid)
+    assert KEY not in " ".join(process.cmdline()) + str(process.environ()) + Path(running.log).read_text()
+
+
+def test_port_in_use_names_the_port_and_the_way_out(rig: Rig):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(FlowFailed, match=f"port {port} of 127.0.0.1 is in use by another program: add flow.port=0"):
+            serve(rig, port=port)
+    assert processes.listed(outputs=rig.outputs) == []
+
+
+def test_page_that_cannot_start_points_to_its_log_and_leaves_nothing(rig: Rig):
+    (rig.folder / "flow.dag.yaml").write_text("nodes: nonsense\n", encoding="utf-8")
+    with pytest.raises(FlowFailed, match=r"the flow's page ended at its start \(exit code 1\); see .*\.log"):
+        serve(rig, port=0)
+    assert processes.listed(outputs=rig.outputs) == []
+
+
+def test_page_of_another_run_is_left_alone(rig: Rig):
+    with subprocess.Popen(["sleep", "60"]) as other:
+        theirs = Running(
+            name="chat-with-phi", kind="flow", pid=other.pid, created=processes.created(other.pid),
+            url="http://127.0.0.1:1", log="", detached=False,
+        )  # fmt: skip
+        processes.write_down(theirs, outputs=rig.outputs)
+        with pytest.raises(FlowFailed, match=r"at http://127.0.0.1:1 belongs to another run: type flow.name=ANOTHER"):
+            serve(rig, port=0)
+        assert theirs.alive()
+        other.kill()
+
+
+def test_page_in_front_of_a_missing_flow_is_refused(rig: Rig):
+    (rig.folder / "flow.dag.yaml").unlink()
+    with pytest.raises(FlowFailed, match=r"there is no flow in .*: render it with stages=\[flow\]"):
+        serve(rig, port=0)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # nobody may be there to bury an orphan
+    except psutil.NoSuchProcess:
+        return False
+
+
+PARENT = """
+import sys, threading
+from pathlib import Path
+from phi_runner.flow import page, pf, trial
+folder, outputs, endpoint, key_file = sys.argv[1:]
+trial.warm_up(Path(outputs))
+connection = pf.Connection(name="phi-endpoint", endpoint=endpoint, key_file=Path(key_file))
+running = page.serve(
+    Path(folder), name="x", connection=connection, host="127.0.0.1", port=0, outputs=Path(outputs), detach=False
+)
+print(running.pid, trial._waiting[Path(outputs)].pid, flush=True)
+threading.Event().wait()
+"""
+
+
+def test_page_and_waiting_child_end_with_a_killed_parent(rig: Rig):
+    arguments = [rig.folder, rig.outputs, rig.connection.endpoint, rig.connection.key_file]
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, *map(str, arguments)], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        os.kill(parent.pid, signal.SIGKILL)
+    until = time.monotonic() + 10
+    while any(map(runs, pids)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(runs, pids))
