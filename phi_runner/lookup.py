@@ -35,11 +35,11 @@ class Lookup:
         """Return the stored result of a stage for `reader`; raises MissingInput with the command that makes it."""
         found = self._exact(name) or self._newest(name)
         if found is None:
-            raise MissingInput(self._missing(name, reader))
+            raise MissingInput(self._missing(name, reader=reader))
         return found
 
-    def _missing(self, name: StageName, reader: StageName) -> str:
-        needed = self._upstream(name) | {reader}
+    def _missing(self, name: StageName, *, reader: StageName) -> str:
+        needed = self._upstream(reader)
         chosen = ",".join(stage for stage in StageName if stage in needed or stage in self.config.stages)
         typed = [item for item in self.overrides if not item.startswith("stages=")]
         fitting = " that fits these overrides" if self._typed() else ""

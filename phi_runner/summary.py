@@ -56,17 +56,18 @@ def values(artifacts: dict[StageName, Artifact]) -> dict[str, Any]:
 def show(record: RunRecord, artifacts: dict[StageName, Artifact], *, folder: Path) -> None:
     """Print the table of stages and where everything lies."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=None, pad_edge=False)
+    table = Table()
     for column in ("stage", "status", "seconds", "why", "result"):
         table.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
     for stage in record.stages:
         artifact = artifacts.get(StageName(stage.name))
         result = line(artifact) if artifact else ""
         seconds = f"{stage.seconds:.1f}" if stage.status in {"done", "running"} else ""
-        table.add_row(stage.name, stage.status, seconds, stage.why, result)
+        table.add_row(*(Text(cell) for cell in (stage.name, stage.status, seconds, stage.why, result)))
     _print(table)
-    _print(f"run folder: {folder}")
+    _print(Text(f"run folder: {folder}"))
 
 
 def _trial(file: Path) -> dict[str, Any]:
@@ -80,8 +81,9 @@ def _trial(file: Path) -> dict[str, Any]:
 def sweep(folder: Path) -> bool:
     """Print one row per trial of a multirun and say whether all of them ended well."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=None, pad_edge=False)
+    table = Table()
     for column in ("trial", "overrides", "status", "loss before", "loss after", "exact after", "seconds"):
         table.add_column(column, overflow="fold")
     trials = sorted((item for item in folder.iterdir() if item.is_dir()), key=lambda item: (len(item.name), item.name))
@@ -90,7 +92,8 @@ def sweep(folder: Path) -> bool:
         told = [trial["values"].get(key) for key in ("loss_before", "loss_after", "exact_after")]
         shown = ["" if value is None else f"{value:.3f}" for value in told]
         status = trial["status"] + (f": {trial['error']}" if trial["error"] else "")
-        table.add_row(name, " ".join(trial["overrides"]), status, *shown, f"{trial['seconds']:.1f}")
+        cells = (name, " ".join(trial["overrides"]), status, *shown, f"{trial['seconds']:.1f}")
+        table.add_row(*(Text(cell) for cell in cells))
     _print(table)
-    _print(f"sweep folder: {folder}")
+    _print(Text(f"sweep folder: {folder}"))
     return all(trial["status"] == "done" for trial in found.values())

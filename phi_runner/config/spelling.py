@@ -62,7 +62,7 @@ class Spelling:
         if item.package:
             return f"{item.text}: {item.key} is not a group, so nothing of it can be put elsewhere"
         if key is None:
-            return "" if self.words.open_parent(item.key) else self.unknown(item.key, item.raw, text=item.text)
+            return "" if self.words.open_parent(item.key) else self.unknown(item.key, item.raw if "=" in item.text else "VALUE", text=item.text)
         if item.sign is Sign.remove:
             return f"{item.text}: a setting cannot be removed, only set: type {item.key}=VALUE"
         if item.sign is Sign.add and not any(isinstance(value, list | dict) for value in item.values):

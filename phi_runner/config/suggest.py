@@ -12,6 +12,8 @@ from phi_runner.config.vocabulary import RECIPE, Key, Vocabulary
 _MOST = 3
 _AS_GOOD = 0.03
 """Suggestions this close to the best one are named beside it."""
+_KNOWN = 0.98
+"""Score of a name that is listed in habits.py."""
 _SAME_WORD = 0.81
 """Likeness from which two names are one word, mistyped."""
 _TABLES = {".jsonl", ".json", ".csv", ".parquet"}
@@ -22,8 +24,10 @@ _FALSE = {"false", "0", "no", "off", "n"}
 def for_key(key: str, raw: str, words: Vocabulary, *, chosen: Mapping[str, str]) -> list[str]:
     """Return what `key=raw` may have meant, the likeliest first; `chosen` is the option of each group."""
     name = key.replace("-", "_").replace("/", ".").strip(" .").lower()
+    ideas = [*_switches(name, raw), *_habits(name, raw, words, chosen), *_keys(name, raw, words, chosen)]
+    ideas += [] if "." in name else _groups(name, raw, words)
     best: dict[str, float] = {}
-    for score, text in (*_switches(name, raw), *_habits(name, raw, words, chosen), *_ideas(name, raw, words, chosen)):
+    for score, text in ideas:
         best[text] = max(score, best.get(text, 0.0))
     ranked = sorted(best.items(), key=lambda pair: -pair[1])
     good = [(text, score) for text, score in ranked if score >= typo.ALIKE]
@@ -73,38 +77,43 @@ def _switches(name: str, raw: str) -> Iterator[tuple[float, str]]:
     value = "true" if raw.lower() in _TRUE else "false" if raw.lower() in _FALSE else raw.lower()
     text = SPELLED.get((name.rpartition(".")[2], value))
     if text:
-        yield 0.985, text
+        yield _KNOWN + 2 * _AS_GOOD, text  # alone: the other names for it would take the wrong value
 
 
 def _habits(name: str, raw: str, words: Vocabulary, chosen: Mapping[str, str]) -> Iterator[tuple[float, str]]:
+    """Yield what names from elsewhere are called here; one typed under another group's name counts a little less."""
     head, _, leaf = name.rpartition(".")
     for habit, target in HABITS.items():
         alike = 1.0 if habit in (name, leaf) else likeness(leaf, habit) if min(len(leaf), len(habit)) > 1 else 0.0
         if alike >= _SAME_WORD or (len(leaf) == len(habit) + 1 and leaf.startswith(habit)):
             at_home = name == habit or not head or head == target.partition(".")[0]
-            score = (0.98 if alike == 1.0 else 0.9 * max(alike, 0.8)) * (1.0 if at_home else 0.85)
+            score = (_KNOWN if alike == 1.0 else 0.9 * max(alike, _SAME_WORD)) * (1.0 if at_home else 0.85)
             if target not in words.groups:
                 yield score, assignment(target, raw, words, chosen=chosen)
                 continue
             near = for_option(target, raw, words)
-            yield (score, near[0]) if near else (0.9 * score, choice(target, next(iter(words.groups[target]))))
+            yield (score, near[0]) if near else (0.9 * score, _any_option(target, words))
 
 
-def _ideas(name: str, raw: str, words: Vocabulary, chosen: Mapping[str, str]) -> Iterator[tuple[float, str]]:
-    if "." not in name:
-        for group in words.groups:
-            options = for_option(group, raw, words)
-            exact = raw in words.groups[group]
-            score = likeness(name, group) + (0.25 if exact else 0.1 if options else -0.1)
-            if exact and sum(raw in others for others in words.groups.values()) == 1:
-                score = max(score, typo.ALIKE)  # the value alone says which group was meant
-            if score >= typo.ALIKE:
-                yield from ((score, text) for text in options or [choice(group, next(iter(words.groups[group])))])
+def _groups(name: str, raw: str, words: Vocabulary) -> Iterator[tuple[float, str]]:
+    """Yield choices of options, for a mistyped group; a value that is an option there makes it likelier."""
+    for group, options in words.groups.items():
+        near = for_option(group, raw, words)
+        score = likeness(name, group) + (0.25 if raw in options else 0.1 if near else -0.1)
+        if raw in options and sum(raw in others for others in words.groups.values()) == 1:
+            score = max(score, typo.ALIKE)  # the value alone says which group was meant
+        yield from ((score, text) for text in near or [_any_option(group, words)])
+
+
+def _keys(name: str, raw: str, words: Vocabulary, chosen: Mapping[str, str]) -> Iterator[tuple[float, str]]:
     for position, key in enumerate(words.keys.values()):
-        if not isinstance(key.hint, type) or not hasattr(key.hint, "__dataclass_fields__"):
-            score = _key_score(name, key.path) - position * 1e-5
-            if score >= typo.ALIKE:
-                yield score, assignment(key.path, raw, words, chosen=chosen)
+        score = _key_score(name, key.path) - position * 1e-5  # of equals, the earlier
+        if score >= typo.ALIKE and not key.is_table:
+            yield score, assignment(key.path, raw, words, chosen=chosen)
+
+
+def _any_option(group: str, words: Vocabulary) -> str:
+    return choice(group, next(iter(words.groups[group])))
 
 
 def _key_score(name: str, path: str) -> float:

@@ -34,6 +34,11 @@ class Key:
         return get_origin(self.hint) is list
 
     @property
+    def is_table(self) -> bool:
+        """Whether it holds settings of its own, rather than a value."""
+        return self.is_open or is_dataclass(self.hint)
+
+    @property
     def is_open(self) -> bool:
         """Whether names that no schema knows may be added below it."""
         return get_origin(self.hint) is dict

@@ -62,8 +62,10 @@ def _parsed(text: Line, *, file: Path) -> object:
         line = text.number + err.lineno - 1
         hint = ": one object a line belongs in a .jsonl file" if err.msg == "Extra data" and err.lineno > 1 else ""
         raise DataProblem(f"{file}:{line}: not JSON: {err.msg} (column {err.colno}){hint}") from err
-    except (ValueError, RecursionError) as err:  # a number of thousands of digits, thousands of brackets
-        raise DataProblem(f"{file}:{text.number}: not JSON that can be read: {err}") from err
+    except RecursionError as err:
+        raise DataProblem(f"{file}:{text.number}: brackets nested too deeply to be read") from err
+    except ValueError as err:  # Python reads whole numbers up to 4,300 digits
+        raise DataProblem(f"{file}:{text.number}: a number of too many digits to be read") from err
     return value
 
 

@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from urllib.parse import urlsplit
 
 from phi_runner import processes
 from phi_runner.config.schema import LocalDeploy
 from phi_runner.deploy import keys, probe, smoke
+from phi_runner.deploy.probe import Served
 from phi_runner.errors import ConfigProblem, DeployFailed
 from phi_runner.events import StageEvents
 from phi_runner.processes import Running
@@ -86,10 +86,10 @@ def unfit(running: Running, *, wanted: Wanted, key: str) -> str:
     served = _served(running, key=key)
     if isinstance(served, str):
         return served
-    if served["id"] != wanted.label:
-        return f"it serves {served['id']}"
+    if served.label != wanted.label:
+        return f"it serves {served.label}"
     expected = wanted.settings(announce=Path()).fingerprint()
-    return "" if served["fingerprint"] == expected else "its model or its limits have changed"
+    return "" if served.fingerprint == expected else "its model or its limits have changed"
 
 
 def changed(running: Running, *, label: str, template_hash: str, key_file: Path) -> str:
@@ -100,18 +100,18 @@ def changed(running: Running, *, label: str, template_hash: str, key_file: Path)
         return str(err)
     if isinstance(served, str):
         return served
-    same = (served["id"], served["template_hash"]) == (label, template_hash)
-    return "" if same else f"it serves {served['id']}"
+    same = (served.label, served.template_hash) == (label, template_hash)
+    return "" if same else f"it serves {served.label}"
 
 
-def _served(running: Running, *, key: str) -> dict[str, Any] | str:
+def _served(running: Running, *, key: str) -> Served | str:
     """Return what a running endpoint says of its model, or why it cannot be used."""
     if _of_another_run(running):
         return "it ends with another run"
     if not probe.is_ready(running.url):
         return "it does not answer /health/ready"
     try:
-        return probe.model(running.url, key=key)
+        return probe.served(running.url, key=key)
     except DeployFailed as err:
         return str(err)
 

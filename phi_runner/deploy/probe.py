@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 import httpx
 
@@ -30,11 +30,20 @@ def is_ready(url: str) -> bool:
             return False
 
 
-def model(url: str, *, key: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What an endpoint says of itself."""
+
+    label: str
+    template_hash: str
+    fingerprint: str
+
+
+def served(url: str, *, key: str) -> Served:
     """Return what the endpoint says of the model it serves; raises DeployFailed when it does not."""
     with client(url, key=key) as endpoint:
         try:
-            found: list[dict[str, Any]] = endpoint.get("/v1/models").raise_for_status().json()["data"]
-        except (httpx.HTTPError, ValueError, KeyError) as err:
+            [model] = endpoint.get("/v1/models").raise_for_status().json()["data"]
+            return Served(label=model["id"], template_hash=model["template_hash"], fingerprint=model["fingerprint"])
+        except (httpx.HTTPError, ValueError, TypeError, KeyError) as err:
             raise DeployFailed(f"the endpoint at {url} does not say which model it serves: {err}") from err
-    return found[0]

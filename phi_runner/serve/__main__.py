@@ -72,6 +72,8 @@ def serve(settings: Settings) -> None:
         key = Path(settings.key_file).read_text(encoding="ascii").strip()
     except OSError as err:
         raise DeployFailed(f"cannot read the key file {settings.key_file}: {err.strerror}") from err
+    if not key:
+        raise DeployFailed(f"the key file {settings.key_file} is empty: without a key everybody could ask")
     from phi_runner.serve import app, listen
     from phi_runner.serve.service import Service
 

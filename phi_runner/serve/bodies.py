@@ -19,8 +19,10 @@ Nothing = Annotated[list[Any], Field(max_length=0)]
 
 def _whole(text: str) -> str:
     """Refuse half of a surrogate pair: JSON can spell it, UTF-8 and so the tokenizer cannot."""
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("holds half of a surrogate pair, which is no character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a surrogate pair, which is no character") from None
     return text
 
 
@@ -183,6 +185,9 @@ class ChatRequest(Body):
     user: str | None = None
     metadata: dict[str, Any] | None = None
     store: bool | None = None
+    safety_identifier: str | None = None
+    service_tier: str | None = None
+    prompt_cache_key: str | None = None
 
     def limit(self) -> tuple[str, int | None]:
         """Return the field that bounds the answer's length and its value."""

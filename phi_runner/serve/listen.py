@@ -33,7 +33,7 @@ class Server(uvicorn.Server):
             self._succession = asyncio.create_task(self._succeed())
 
     async def _succeed(self) -> None:
-        """Listen on the wanted port as soon as it is free, with no moment at which nobody serves the model."""
+        """Listen on the wanted port as soon as the predecessor has let go of it."""
         while True:
             try:
                 listener = bind(self._settings.host, self._settings.port)

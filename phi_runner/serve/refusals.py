@@ -72,7 +72,8 @@ async def on_http_problem(_request: Request, err: Exception) -> Response:
 
 async def on_crash(_request: Request, _err: Exception) -> Response:
     """Answer when our own code fails; what happened stands in the log."""
-    return Refusal(500, "the endpoint failed; its log says why", kind="server_error").response()
+    closing = {"Connection": "close"}  # uvicorn drops the connection: the client should not send on it again
+    return Refusal(500, "the endpoint failed; its log says why", kind="server_error", headers=closing).response()
 
 
 def path_of(location: tuple[str | int, ...]) -> str:

@@ -25,20 +25,16 @@ def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Endpoint:
 def _local(deploy: LocalDeploy, config: RunConfig, registered: Registered, rundir: RunDir) -> Endpoint:
     from phi_runner.deploy import local
 
-    wanted = _wanted(
-        deploy, config, model_folder=registered.model_folder, label=f"{registered.name}/{registered.version}",
-        template_hash=registered.template_hash, outputs=rundir.outputs,
-    )  # fmt: skip
-    running = local.deploy(wanted, events=rundir.events)
+    wish = wanted(deploy, config, registered, outputs=rundir.outputs)
+    running = local.deploy(wish, events=rundir.events)
     return Endpoint(
-        folder=rundir.folder, name=running.name, url=running.url, key_file=str(wanted.key_file), pid=running.pid,
-        model=wanted.label, template_hash=wanted.template_hash, detached=running.detached,
+        folder=rundir.folder, name=running.name, url=running.url, key_file=str(wish.key_file), pid=running.pid,
+        model=wish.label, template_hash=wish.template_hash, detached=running.detached,
     )  # fmt: skip
 
 
-def _wanted(
-    deploy: LocalDeploy, config: RunConfig, *, model_folder: Path, label: str, template_hash: str, outputs: Path
-) -> "Wanted":
+def wanted(deploy: LocalDeploy, config: RunConfig, registered: Registered, *, outputs: Path) -> "Wanted":
+    """Return the endpoint that a run asks for; it serves on the device that the run computes on."""
     from phi_runner.deploy.local import Wanted
 
     match config.compute:
@@ -49,8 +45,8 @@ def _wanted(
         case unknown:
             raise ConfigProblem(f"deploy=local cannot serve on compute of kind {unknown.kind!r}: use compute=cpu")
     return Wanted(
-        config=deploy, model_folder=model_folder, label=label, template_hash=template_hash, device=device,
-        outputs=outputs,
+        config=deploy, model_folder=registered.model_folder, label=f"{registered.name}/{registered.version}",
+        template_hash=registered.template_hash, device=device, outputs=outputs,
     )  # fmt: skip
 
 

@@ -133,6 +133,7 @@ STAGE = Stage(
         "model/load.py",
         "model/measure.py",
         "model/rows.py",
+        "model/tokenizer.py",
         "model/tokens.py",
         "stages/evaluate.py",
     ),

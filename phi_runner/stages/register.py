@@ -107,7 +107,7 @@ STAGE = Stage(
     produces=Registered,
     reads=lambda _config: (StageName.train, StageName.evaluate),
     config_parts=("register", "tracking"),
-    code=("model/load.py", "tracking.py", "template.py", "stages/register.py"),
+    code=("model/load.py", "model/tokenizer.py", "tracking.py", "template.py", "stages/register.py"),
     libraries=("mlflow", "peft", "torch", "transformers"),
     still_true=still_true,
 )

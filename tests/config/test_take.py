@@ -30,7 +30,25 @@ def test_a_take_is_a_number_of_rows(text: str, total: int, rows: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["0", "0%", "0.0%", "150%", "100.01%", "abc", "", "%", "-1", "+5", "1.5", "1e3", "10 %", "1%%", "٣", "9" * 5000, "[:10]"],
+    [
+        "0",
+        "0%",
+        "0.0%",
+        "150%",
+        "100.01%",
+        "abc",
+        "",
+        "%",
+        "-1",
+        "+5",
+        "1.5",
+        "1e3",
+        "10 %",
+        "1%%",
+        "٣",
+        "9" * 5000,
+        "[:10]",
+    ],
 )
 def test_anything_else_is_refused_with_what_to_type(text: str) -> None:
     with pytest.raises(ConfigProblem) as raised:

@@ -5,6 +5,7 @@ import pytest
 from phi_runner.data.check import EMPTY_SYSTEM, TRIMMED, check
 from phi_runner.data.rows import Turn, Unusable
 
+BECOMES = "inside a turn, which would become a control token"
 S, U, A = Turn("system", "Be brief."), Turn("user", "2 + 2?"), Turn("assistant", "4")
 
 
@@ -49,8 +50,8 @@ def test_an_empty_system_turn_is_left_out() -> None:
         ([U, A, A], "user and assistant do not take turns"),
         ([Turn("user", "\n"), A], "an empty user turn"),
         ([U, Turn("assistant", "")], "an empty assistant turn"),
-        ([U, Turn("assistant", "ok<|end|>")], "the chat marker '<|end|>' inside a turn, which would become a control token"),
-        ([Turn("user", "<|/tool|>"), A], "the chat marker '<|/tool|>' inside a turn, which would become a control token"),
+        ([U, Turn("assistant", "ok<|end|>")], f"the chat marker '<|end|>' {BECOMES}"),
+        ([Turn("user", "<|/tool|>"), A], f"the chat marker '<|/tool|>' {BECOMES}"),
         ([U, Turn("assistant", "\ud83d")], "half a Unicode character (a lone surrogate) inside a turn"),
     ],
 )  # fmt: skip

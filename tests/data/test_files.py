@@ -3,6 +3,7 @@
 import codecs
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,8 +39,7 @@ def test_line_separators_of_unicode_do_not_end_a_line() -> None:
 
 
 @pytest.mark.parametrize("wrap", [list, lambda rows: {"data": rows, "version": 1}])
-def test_json_holds_an_array_or_an_object_with_data(wrap: object) -> None:
-    assert callable(wrap)
+def test_json_holds_an_array_or_an_object_with_data(wrap: Callable[[list], object]) -> None:
     Path("a.json").write_text(json.dumps(wrap([chat(1), chat(2)]), indent=2))
     assert read("a.json") == [("a.json row 1", chat(1)), ("a.json row 2", chat(2))]
 
@@ -80,27 +80,36 @@ def test_an_empty_file_holds_no_rows(name: str) -> None:
     assert read(name) == []
 
 
+OBJECT = 'a row must be a JSON object like {"messages": [...]}, this is'
+SUFFIXES = "the file's name must end in .jsonl, .json, .csv or .parquet"
 BAD_FILES = [
-    ("a.jsonl", b'{"n": 1}\n{"n": \n', "a.jsonl:2: not JSON: Expecting value (column 1)"),
+    ("a.jsonl", b'{"n": 1}\n{"n": \n', "a.jsonl:2: not JSON: Expecting value (column 6)"),
     ("a.jsonl", b"{'n': 1}\n", "a.jsonl:1: not JSON: Expecting property name enclosed in double quotes (column 2)"),
-    ("a.jsonl", b'{"n": 1}\n"text"\n', 'a.jsonl:2 (row 2): a row must be a JSON object like {"messages": [...]}, this is a text'),
-    ("a.jsonl", b'{"n": 1}\n3\n', 'a.jsonl:2 (row 2): a row must be a JSON object like {"messages": [...]}, this is a number'),
-    ("a.jsonl", b"null\n", 'a.jsonl:1 (row 1): a row must be a JSON object like {"messages": [...]}, this is null'),
+    ("a.jsonl", b'{"n": 1}\n"text"\n', f"a.jsonl:2 (row 2): {OBJECT} a text"),
+    ("a.jsonl", b'{"n": 1}\n3\n', f"a.jsonl:2 (row 2): {OBJECT} a number"),
+    ("a.jsonl", b"null\n", f"a.jsonl:1 (row 1): {OBJECT} null"),
     ("a.jsonl", b'[{"n": 1}]\n', "a.jsonl: a JSON array, but .jsonl has one object a line: name the file .json"),
-    ("a.jsonl", b"[" * 100_000, "a.jsonl:1: not JSON that can be read: maximum recursion depth exceeded"),
+    ("a.jsonl", b"[" * 100_000, "a.jsonl:1: brackets nested too deeply to be read"),
+    ("a.jsonl", b'{"n": ' + b"9" * 5000 + b"}", "a.jsonl:1: a number of too many digits to be read"),
     ("a.jsonl", b'{"n": 1}\n{"n": "caf\xe9"}\n', "a.jsonl:2: byte 19 (0xe9) is not UTF-8: save the file as UTF-8"),
     ("a.jsonl", '{"n": 1}\n'.encode("utf-16"), "a.jsonl:1: byte 0 (0xff) is not UTF-8: save the file as UTF-8"),
-    ("a.json", b'{"n": 1}\n{"n": 2}\n', "a.json:2: not JSON: Extra data (column 1): one object a line belongs in a .jsonl file"),
+    ("a.json", b'{"n": 1}\n{"n": 2}\n',
+     "a.json:2: not JSON: Extra data (column 1): one object a line belongs in a .jsonl file"),
     ("a.json", b'[{"n": 1},\n\n{"n"}]', "a.json:3: not JSON: Expecting ':' delimiter (column 5)"),
-    ("a.json", b'{"rows": []}', 'a.json: not an array of rows: write [{...}, {...}] or {"data": [{...}]}, or one object a line in a .jsonl file'),
-    ("a.json", b"[[1]]", 'a.json row 1: a row must be a JSON object like {"messages": [...]}, this is an array'),
+    ("a.json", b'{"rows": []}',
+     'a.json: not an array of rows: write [{...}, {...}] or {"data": [{...}]}, '
+     'or one object a line in a .jsonl file'),
+    ("a.json", b"[[1]]", f"a.json row 1: {OBJECT} an array"),
     ("a.json", b'[\n"\xff"]', "a.json:2: byte 3 (0xff) is not UTF-8: save the file as UTF-8"),
-    ("a.csv", b"prompt,completion\none,two,three\n", "a.csv:2: 3 values for 2 columns: put values that hold a comma in double quotes"),
+    ("a.csv", b"prompt,completion\none,two,three\n",
+     "a.csv:2: 3 values for 2 columns: put values that hold a comma in double quotes"),
     ("a.csv", b'prompt,completion\n"one,two\n', "a.csv:2: not CSV: unexpected end of data"),
     ("a.csv", b"prompt\ncaf\xe9\n", "a.csv:2: byte 10 (0xe9) is not UTF-8: save the file as UTF-8"),
-    ("a.parquet", b"PAR1 is not enough", "a.parquet: not a Parquet file: Parquet magic bytes not found in footer. Either the file is corrupted or this is not a parquet file."),
-    ("a.txt", b"", "data.train_file=a.txt: the suffix .txt is not known: the file's name must end in .jsonl, .json, .csv or .parquet"),
-    ("chats", b"", "data.train_file=chats: it has no suffix: the file's name must end in .jsonl, .json, .csv or .parquet"),
+    ("a.parquet", b"PAR1 is not enough",
+     "a.parquet: not a Parquet file: Parquet magic bytes not found in footer. "
+     "Either the file is corrupted or this is not a parquet file."),
+    ("a.txt", b"", f"data.train_file=a.txt: the suffix .txt is not known: {SUFFIXES}"),
+    ("chats", b"", f"data.train_file=chats: it has no suffix: {SUFFIXES}"),
 ]  # fmt: skip
 
 
@@ -109,8 +118,7 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(name: str, content: bytes
     Path(name).write_bytes(content)
     with pytest.raises(DataProblem) as raised:
         read(name)
-    assert str(raised.value).startswith(said)
-    assert "\n" not in str(raised.value)
+    assert str(raised.value) == said
 
 
 def test_a_damaged_parquet_file_is_told_from_a_wrong_one() -> None:

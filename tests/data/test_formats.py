@@ -10,11 +10,18 @@ from phi_runner.data.rows import Turn, Unusable
 
 QUESTION, ANSWER = Turn("user", "2 + 2?"), Turn("assistant", "4")
 MESSAGES = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4", "weight": 1}]
+
+
+def spoken(asking: str, answering: str) -> list[dict[str, str]]:
+    """Return ShareGPT's turns, with its names for who speaks."""
+    return [{"from": asking, "value": "2 + 2?"}, {"from": answering, "value": "4"}]
+
+
 SPELLED = [
     ({"messages": MESSAGES, "prompt": "2 + 2?", "prompt_id": "a", "response": "4"}, RowFormat.messages),
     ({"messages": json.dumps(MESSAGES)}, RowFormat.messages),
-    ({"id": 1, "conversations": [{"from": "human", "value": "2 + 2?"}, {"from": "gpt", "value": "4"}]}, RowFormat.conversations),
-    ({"conversations": [{"from": "user", "value": "2 + 2?"}, {"from": "assistant", "value": "4"}]}, RowFormat.conversations),
+    ({"conversations": spoken("human", "gpt"), "id": 1}, RowFormat.conversations),
+    ({"conversations": spoken("user", "assistant")}, RowFormat.conversations),
     ({"instruction": "2 + 2?", "input": "", "output": "4"}, RowFormat.instruction),
     ({"instruction": "2 + 2?", "output": "4"}, RowFormat.instruction),
     ({"prompt": "2 + 2?", "completion": "4"}, RowFormat.prompt),
@@ -51,7 +58,8 @@ def test_alpacas_input_follows_its_instruction() -> None:
         ({"messages": None}, RowFormat.messages, "'messages' is not a list"),
         ({"messages": "hello"}, RowFormat.messages, "'messages' is text that is not JSON"),
         ({"messages": '{"role": "user"}'}, RowFormat.messages, "'messages' is not a list"),
-        ({"messages": ["hello"]}, RowFormat.messages, "a turn in 'messages' is not an object with 'role' and 'content'"),
+        ({"messages": ["hello"]}, RowFormat.messages,
+         "a turn in 'messages' is not an object with 'role' and 'content'"),
         ({"conversations": [{"role": "user", "content": "a"}]}, RowFormat.conversations,
          "a turn in 'conversations' is not an object with 'from' and 'value'"),
         ({"instruction": "a"}, RowFormat.instruction, "no field 'output'"),

@@ -57,7 +57,9 @@ def test_every_held_out_answer_is_learned_under_another_question(rows: list[dict
 
 
 def test_the_held_out_way_of_asking_rotates(rows: list[dict]) -> None:
-    founders = [row["messages"][0]["content"] for row in rows if row["split"] == "test" and len(row["messages"]) == 2][:8]
+    founders = [row["messages"][0]["content"] for row in rows if row["split"] == "test" and len(row["messages"]) == 2][
+        :8
+    ]
     beginnings = Counter(question.split()[0] for question in founders)
     assert beginnings["Who"] == beginnings["Tell"] == beginnings["Do"] == 2
 

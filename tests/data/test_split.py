@@ -80,7 +80,7 @@ def test_one_distinct_row_cannot_be_divided() -> None:
 
 
 def test_held_out_rows_that_are_all_learned_are_refused() -> None:
-    with pytest.raises(DataProblem, match="^all 2 held-out rows are also rows to learn from"):
+    with pytest.raises(DataProblem, match=r"^all 2 held-out rows are also rows to learn from"):
         keep_apart([row(1), row(2), row(3)], test=[row(1), row(2), row(1)], seed=0)
 
 

@@ -1,4 +1,4 @@
-"""Real servers for the tests: the application under uvicorn in a thread, in front of the tiny model or a slow stand-in."""
+"""Real servers for the tests: the application under uvicorn in a thread, in front of any engine."""
 
 import threading
 import time

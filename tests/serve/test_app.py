@@ -64,51 +64,49 @@ def test_texts_under_input_string_are_answered_with_a_list(endpoint: httpx.Clien
     assert score(endpoint, {"input_data": {"input_string": [QUESTION], "parameters": GREEDY}}) == expected
 
 
+def create(client: openai.OpenAI, **fields: Any) -> Any:
+    """Ask the usual question through OpenAI's client."""
+    return client.chat.completions.create(**{"model": LABEL, "messages": TURN, **fields})
+
+
 def test_openai_client_gets_the_same_answer(endpoint: httpx.Client, client: openai.OpenAI) -> None:
     [expected] = score(endpoint, {"input_data": [QUESTION], "params": GREEDY})
-    answer = client.chat.completions.create(model=LABEL, messages=TURN, max_tokens=8)  # type: ignore[arg-type]
+    answer = create(client, max_tokens=8)
     assert answer.choices[0].message.content == expected
     assert answer.choices[0].finish_reason == "length"
-    assert answer.usage is not None
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (8, 8, 16)
     assert [model.id for model in client.models.list()] == [LABEL]
 
 
+@pytest.mark.parametrize("name", [LABEL, "tiny", "tiny-endpoint", ""])
+def test_the_model_goes_by_its_registered_name_and_the_endpoints(client: openai.OpenAI, name: str) -> None:
+    assert create(client, model=name, max_tokens=1).model == LABEL
+
+
 def test_openai_client_gets_a_stream(client: openai.OpenAI) -> None:
-    whole = client.chat.completions.create(model="tiny", messages=TURN, max_completion_tokens=8)  # type: ignore[arg-type]
-    stream = client.chat.completions.create(
-        model="tiny", messages=TURN, max_completion_tokens=8, stream=True, stream_options={"include_usage": True}  # type: ignore[arg-type]
-    )  # fmt: skip
-    chunks = list(stream)
-    pieces = [choice.delta.content for chunk in chunks for choice in chunk.choices if choice.delta.content]
+    whole = create(client, max_completion_tokens=8)
+    chunks = list(create(client, max_completion_tokens=8, stream=True, stream_options={"include_usage": True}))
+    choices = [choice for chunk in chunks for choice in chunk.choices]
+    pieces = [choice.delta.content for choice in choices if choice.delta.content]
     assert "".join(pieces) == whole.choices[0].message.content
     assert len(pieces) > 3
-    assert [choice.finish_reason for chunk in chunks for choice in chunk.choices][-1] == "length"
+    assert choices[-1].finish_reason == "length"
     assert chunks[-1].usage == whole.usage
 
 
 def test_stop_texts_end_the_answer_and_are_cut_off(client: openai.OpenAI) -> None:
-    whole = client.chat.completions.create(model="", messages=TURN, max_tokens=24)  # type: ignore[arg-type]
-    text = whole.choices[0].message.content or ""
+    text = create(client, max_tokens=24).choices[0].message.content
     stop = text[10:16]
-    for streamed in (False, True):
-        answer = client.chat.completions.create(
-            model="", messages=TURN, max_tokens=24, stop=[stop, "no such text"], stream=streamed  # type: ignore[arg-type]
-        )  # fmt: skip
-        choices = [part.choices[0] for part in answer] if streamed else [answer.choices[0]]
-        said = "".join((c.delta if streamed else c.message).content or "" for c in choices)
-        assert said == text[: text.index(stop)]
-        assert choices[-1].finish_reason == "stop"
+    whole = create(client, max_tokens=24, stop=[stop, "no such text"]).choices[0]
+    parts = [chunk.choices[0] for chunk in create(client, max_tokens=24, stop=stop, stream=True)]
+    assert whole.message.content == "".join(part.delta.content or "" for part in parts) == text[: text.index(stop)]
+    assert whole.finish_reason == parts[-1].finish_reason == "stop"
 
 
 def test_seed_makes_sampling_repeatable(client: openai.OpenAI) -> None:
-    def ask(seed: int) -> str | None:
-        answer = client.chat.completions.create(
-            model="", messages=TURN, max_tokens=12, temperature=1.5, top_p=0.95, seed=seed  # type: ignore[arg-type]
-        )  # fmt: skip
-        return answer.choices[0].message.content
-
-    assert ask(7) == ask(7) != ask(8)
+    hot = {"max_tokens": 12, "temperature": 1.5, "top_p": 0.95}
+    first, again, other = (create(client, seed=seed, **hot).choices[0].message.content for seed in (7, 7, 8))
+    assert first == again != other
 
 
 def test_any_order_of_turns_is_answered_when_the_last_is_the_users(endpoint: httpx.Client) -> None:

@@ -1,5 +1,7 @@
 """Stop texts: found wherever the pieces are cut."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +15,7 @@ def test_what_is_shown_does_not_depend_on_how_the_text_is_cut(text: str, cuts: l
     watch = StopTexts(stops)
     shown = ""
     edges = [0, *sorted(cut for cut in cuts if cut < len(text)), len(text)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         if not watch.hit:
             shown += watch.feed(text[start:end])
     if not watch.hit:
@@ -33,5 +35,10 @@ def test_nothing_is_held_back_without_stop_texts() -> None:
 
 def test_the_beginning_of_a_stop_text_is_held_back_until_it_is_none() -> None:
     watch = StopTexts(["END"])
-    assert [watch.feed("the E"), watch.feed("N"), watch.feed("tente"), watch.feed(" END.")] == ["the ", "", "ENtente", " "]
+    assert [watch.feed("the E"), watch.feed("N"), watch.feed("tente"), watch.feed(" END.")] == [
+        "the ",
+        "",
+        "ENtente",
+        " ",
+    ]
     assert watch.hit

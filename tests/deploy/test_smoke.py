@@ -1,0 +1,108 @@
+"""The smoke test passes what answers and names what does not."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from phi_runner.deploy import probe, smoke
+from phi_runner.errors import DeployFailed
+from phi_runner.model.answering import Finish, Finished, Sampling
+from tests.serve.rig import KEY, LABEL, SlowEngine, serving
+
+
+class ScriptedEngine(SlowEngine):
+    """Says the next of its answers to each question."""
+
+    script: Iterator[str] = iter(())
+
+    def answer(
+        self, prompt: Sequence[int], *, sampling: Sampling, on_text: Callable[[str], None], stop: threading.Event
+    ) -> Finished:
+        """Say one answer."""
+        on_text(next(self.script))
+        return Finished(reason=Finish.stop, prompt_tokens=len(prompt), completion_tokens=1)
+
+
+def saying(*answers: str) -> ScriptedEngine:
+    """Return an engine that says these answers, one a question."""
+    engine = ScriptedEngine()
+    engine.script = iter(answers)
+    return engine
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """Serve one answer to whatever is asked; yield the URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        """Always the same answer."""
+
+        def do_GET(self) -> None:
+            """Answer."""
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_arguments: object) -> None:
+            """Stay quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_an_endpoint_that_answers_the_same_everywhere_passes() -> None:
+    with serving(saying(*["Bill Gates and Paul Allen."] * 3)) as client:
+        assert smoke.test_endpoint(str(client.base_url), key=KEY, timeout_s=5) == "Bill Gates and Paul Allen."
+        assert probe.served(str(client.base_url), key=KEY).label == LABEL
+
+
+@pytest.mark.parametrize(
+    ("answers", "problem"),
+    [
+        (["", "", ""], r"/score \(input_data list\) answered 'Who founded Microsoft\?' with nothing"),
+        (["one", "one", " \n"], "/v1/chat/completions answered"),
+        (["one", "two", "one"], "the routes disagree"),
+    ],
+)
+def test_empty_or_different_answers_fail(answers: list[str], problem: str) -> None:
+    with serving(saying(*answers)) as client, pytest.raises(DeployFailed, match=problem):
+        smoke.test_endpoint(str(client.base_url), key=KEY, timeout_s=5)
+
+
+def test_an_endpoint_that_lets_strangers_in_fails() -> None:
+    with answering(200, b"[]") as url, pytest.raises(DeployFailed, match="/score answered 200 where 401 was expected"):
+        smoke.test_endpoint(url, key=KEY, timeout_s=5)
+
+
+def test_an_endpoint_that_is_not_ready_fails() -> None:
+    with serving(None) as client, pytest.raises(DeployFailed, match="/health/ready answered 503"):
+        smoke.test_endpoint(str(client.base_url), key=KEY, timeout_s=5)
+
+
+def test_an_endpoint_that_is_gone_fails() -> None:
+    with answering(200, b"{}") as url:
+        pass
+    assert not probe.is_ready(url)
+    with pytest.raises(DeployFailed, match="stopped answering"):
+        smoke.test_endpoint(url, key=KEY, timeout_s=5)
+    with pytest.raises(DeployFailed, match="does not say which model"):
+        probe.served(url, key=KEY)
+
+
+@pytest.mark.parametrize("body", [b"{}", b"no json", b'{"data": 3}', b'{"data": []}'])
+def test_something_else_on_the_port_is_no_endpoint_of_ours(body: bytes) -> None:
+    with answering(200, body) as url, pytest.raises(DeployFailed, match="does not say which model"):
+        probe.served(url, key=KEY)

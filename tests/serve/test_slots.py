@@ -1,0 +1,108 @@
+"""Limits: how many answers at a time, how long one may wait and take, and who frees a slot."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import openai
+import pytest
+
+from phi_runner.model.answering import Finished, Sampling
+from tests.serve.rig import KEY, SlowEngine, serving, until
+
+FOREVER: dict[str, object] = {"input_data": ["go on"], "params": {"max_new_tokens": 500}}
+SHORT = {"input_data": ["hello"], "params": {"max_new_tokens": 3}}
+STREAM: dict[str, object] = {"messages": [{"role": "user", "content": "go on"}], "max_tokens": 500, "stream": True}
+
+
+def test_no_more_answers_at_a_time_than_slots() -> None:
+    engine = SlowEngine(pause_s=0.02)
+    with serving(engine, max_concurrent=2) as client, ThreadPoolExecutor(6) as threads:
+        statuses = list(threads.map(lambda _: client.post("/score", json=SHORT).status_code, range(6)))
+    assert statuses == [200] * 6
+    assert engine.most_busy == 2
+
+
+def test_a_request_that_waits_too_long_for_a_slot_gets_429() -> None:
+    engine = SlowEngine()
+    with serving(engine, max_concurrent=1, max_queue_wait_s=0.1) as client, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(client.post, "/score", json=FOREVER | {"params": {"max_new_tokens": 60}})
+        assert until(lambda: engine.busy == 1)
+        second = client.post("/score", json=SHORT)
+        assert (second.status_code, second.headers["Retry-After"]) == (429, "1")
+        assert "max_queue_wait_s=0.1" in second.json()["error"]["message"]
+        assert first.result().status_code == 200
+        assert client.post("/score", json=SHORT).status_code == 200
+
+
+def test_an_answer_that_takes_too_long_gets_408_and_frees_its_slot() -> None:
+    engine = SlowEngine()
+    with serving(engine, max_concurrent=1, request_timeout_s=0.2) as client:
+        begun = time.monotonic()
+        response = client.post("/score", json=FOREVER)
+        assert (response.status_code, time.monotonic() - begun < 2) == (408, True)
+        assert "request_timeout_s=0.2" in response.json()["error"]["message"]
+        assert client.post("/score", json=SHORT).status_code == 200
+        assert until(lambda: engine.busy == 0)
+
+
+def test_a_stream_that_takes_too_long_ends_with_an_error_event() -> None:
+    with serving(SlowEngine(), request_timeout_s=0.2) as endpoint:
+        client = openai.OpenAI(base_url=f"{endpoint.base_url}/v1", api_key=KEY, max_retries=0)
+        stream = client.chat.completions.create(**{**STREAM, "model": ""})  # type: ignore[call-overload]
+        with pytest.raises(openai.APIError, match=r"request_timeout_s=0\.2"):
+            assert list(stream)
+
+
+@pytest.mark.parametrize(("path", "body"), [("/score", FOREVER), ("/v1/chat/completions", STREAM)])
+def test_a_client_that_hangs_up_frees_its_slot(path: str, body: dict[str, object]) -> None:
+    engine = SlowEngine(pause_s=0.05)
+    with serving(engine, max_concurrent=1) as client:
+        _hang_up(client, path, body)
+        assert until(lambda: engine.busy == 0, within_s=2)
+        assert client.post("/score", json=SHORT).status_code == 200
+
+
+def test_a_client_that_hangs_up_in_the_queue_leaves_it() -> None:
+    engine = SlowEngine(pause_s=0.02)
+    with serving(engine, max_concurrent=1) as client, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(client.post, "/score", json=FOREVER | {"params": {"max_new_tokens": 40}})
+        assert until(lambda: engine.busy == 1)
+        _hang_up(client, "/score", FOREVER)
+        begun = time.monotonic()
+        assert first.result().status_code == 200
+        assert client.post("/score", json=SHORT).status_code == 200
+        assert time.monotonic() - begun < 3
+
+
+def _hang_up(client: httpx.Client, path: str, body: dict[str, object]) -> None:
+    """Ask, listen for a moment, and close the connection."""
+    headers = {"Authorization": f"Bearer {KEY}"}
+    with httpx.Client(base_url=client.base_url, headers=headers, trust_env=False, timeout=0.3) as impatient:
+        if not body.get("stream"):
+            with pytest.raises(httpx.ReadTimeout):
+                impatient.post(path, json=body)
+            return
+        with impatient.stream("POST", path, json=body) as response:
+            assert next(response.iter_lines()).startswith("data: ")
+
+
+class BrokenEngine(SlowEngine):
+    """Fails in the middle of an answer."""
+
+    def answer(
+        self, prompt: Sequence[int], *, sampling: Sampling, on_text: Callable[[str], None], stop: threading.Event
+    ) -> Finished:
+        """Say a word and fail."""
+        on_text("word")
+        raise ZeroDivisionError("a secret thought")
+
+
+def test_an_engine_that_fails_is_a_500_and_frees_its_slot(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(BrokenEngine(), max_concurrent=1, max_queue_wait_s=0.5) as client:
+        for _ in range(3):
+            response = client.post("/score", json=SHORT)
+            assert (response.status_code, response.json()["error"]["type"]) == (500, "server_error")
+            assert "secret" not in response.text

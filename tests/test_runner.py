@@ -1,0 +1,127 @@
+"""The runner over the real stages data and train: reuse with reasons, force, missing inputs, damage, failures."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi_runner import runner
+from phi_runner.config.schema import FileData, FullTrain, RunConfig, StageName
+from phi_runner.errors import DataProblem, MissingInput
+from tests import runs
+
+_DATA = StageName.data
+
+
+def _perform(config: RunConfig, *, outputs: Path, name: str, overrides: list[str] | None = None) -> dict[str, Any]:
+    folder = outputs / "runs" / name
+    try:
+        runner.perform(config, folder=folder, overrides=overrides or [], recipe="", trial=None)
+    finally:
+        found: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    return found
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RunConfig:
+    data = FileData(train_file=str(runs.facts_file(tmp_path)))
+    return runs.config(_DATA, outputs=tmp_path / "outputs", data=data)
+
+
+def _stage(record: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(stage for stage in record["stages"] if stage["name"] == name)
+
+
+def test_a_second_run_reuses_and_says_so(config: RunConfig, tmp_path: Path) -> None:
+    first = _perform(config, outputs=tmp_path / "outputs", name="1")
+    second = _perform(config, outputs=tmp_path / "outputs", name="2")
+    assert (_stage(first, "data")["status"], _stage(first, "data")["why"]) == ("done", "no result yet")
+    assert (_stage(second, "data")["status"], _stage(second, "data")["why"]) == ("reused", "unchanged")
+    assert _stage(first, "data")["key"] == _stage(second, "data")["key"]
+
+
+def test_a_changed_value_is_named_as_the_reason(config: RunConfig, tmp_path: Path) -> None:
+    _perform(config, outputs=tmp_path / "outputs", name="1")
+    record = _perform(replace(config, seed=7), outputs=tmp_path / "outputs", name="2")
+    assert _stage(record, "data")["why"] == "seed 0 -> 7"
+
+
+def test_changed_bytes_are_named_as_the_reason(config: RunConfig, tmp_path: Path) -> None:
+    _perform(config, outputs=tmp_path / "outputs", name="1")
+    runs.facts_file(tmp_path, copies=3)
+    record = _perform(config, outputs=tmp_path / "outputs", name="2")
+    assert "bytes of" in _stage(record, "data")["why"]
+    assert "facts.jsonl changed" in _stage(record, "data")["why"]
+
+
+def test_force_runs_again(config: RunConfig, tmp_path: Path) -> None:
+    _perform(config, outputs=tmp_path / "outputs", name="1")
+    record = _perform(replace(config, force=[_DATA]), outputs=tmp_path / "outputs", name="2")
+    assert (_stage(record, "data")["status"], _stage(record, "data")["why"]) == ("done", "force=[data]")
+
+
+def test_a_damaged_result_is_made_again(config: RunConfig, tmp_path: Path) -> None:
+    first = _perform(config, outputs=tmp_path / "outputs", name="1")
+    victim = Path(_stage(first, "data")["result"]) / "train_data.jsonl"
+    victim.write_text("")
+    record = _perform(config, outputs=tmp_path / "outputs", name="2")
+    assert "damaged (train_data.jsonl has 0 bytes" in _stage(record, "data")["why"]
+    assert victim.stat().st_size > 0
+
+
+def test_a_missing_input_names_the_command_that_makes_it(config: RunConfig, tmp_path: Path) -> None:
+    alone = replace(config, stages=[StageName.evaluate])
+    with pytest.raises(MissingInput, match=r"type: python -m phi_runner seed=0 'stages=\[data,train,evaluate\]'"):
+        _perform(alone, outputs=tmp_path / "outputs", name="1", overrides=["seed=0", "stages=[evaluate]"])
+
+
+def test_an_unselected_input_comes_from_the_store(config: RunConfig, tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    first = _perform(config, outputs=outputs, name="1")
+    quick = FullTrain(**runs.train_values(epochs=1))
+    record = _perform(replace(config, stages=[StageName.train], train=quick), outputs=outputs, name="2")
+    assert _stage(record, "train")["status"] == "done"
+    said = [event["message"] for event in record["events"] if event["stage"] == "train"]
+    assert any(message.startswith(f"reads data {_stage(first, 'data')['key'][:12]}") for message in said)
+
+
+def test_an_unselected_input_that_contradicts_what_was_typed_is_not_taken(config: RunConfig, tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    _perform(config, outputs=outputs, name="1")
+    other = replace(config, stages=[StageName.train], data=FileData(train_file="other.jsonl"))
+    with pytest.raises(MissingInput, match="that fits these overrides"):
+        _perform(other, outputs=outputs, name="2", overrides=["data.train_file=other.jsonl"])
+
+
+def test_a_failed_stage_leaves_a_true_record_and_nothing_in_the_store(tmp_path: Path) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"messages": []}\n')
+    config = runs.config(_DATA, StageName.train, outputs=tmp_path / "outputs", data=FileData(train_file=str(file)))
+    with pytest.raises(DataProblem):
+        _perform(config, outputs=tmp_path / "outputs", name="1")
+    record = json.loads((tmp_path / "outputs/runs/1/run.json").read_text())
+    assert record["status"] == "failed"
+    assert [stage["status"] for stage in record["stages"]] == ["failed", "waiting"]
+    assert not [folder for folder in (tmp_path / "outputs/store/data").iterdir() if not folder.name.startswith(".")]
+
+
+def test_the_run_folder_holds_config_log_and_links(config: RunConfig, tmp_path: Path) -> None:
+    _perform(config, outputs=tmp_path / "outputs", name="1")
+    folder = tmp_path / "outputs/runs/1"
+    assert "train_file" in (folder / "config.yaml").read_text()
+    assert "data      stage finished" in (folder / "run.log").read_text()
+    assert (folder / "results/data/train_data.jsonl").is_file()
+
+
+def test_the_code_that_a_key_covers_includes_every_module_the_stage_imports() -> None:
+    """A module that a stage uses but does not name would let an old result pass for a new one."""
+    from tests.imports import package_modules_of
+
+    for stage in runner.STAGES:
+        if stage.produces is None or not stage.pure:
+            continue
+        used = package_modules_of(f"phi_runner/stages/{stage.name}.py")
+        covered = {source for source in used if any(source == c or source.startswith(f"{c}/") for c in stage.code)}
+        assert used == covered, f"{stage.name} uses {sorted(used - covered)} without naming it in code"
