@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from phi_runner.config import typo
@@ -15,16 +15,27 @@ _WEIGHTS = ("*.safetensors", "*.bin")
 def problems(config: RunConfig) -> Iterator[str]:
     """Yield one sentence for each path that the selected stages cannot use."""
     if StageName.data in config.stages and isinstance(config.data, FileData):
-        yield from _data_file("data.train_file", config.data.train_file)
+        yield from _looked_at("data.train_file", config.data.train_file, _data_file)
         if config.data.eval_file:
-            yield from _data_file("data.eval_file", config.data.eval_file)
+            yield from _looked_at("data.eval_file", config.data.eval_file, _data_file)
     if StageName.train in config.stages and config.model.path:
-        yield from _model_folder(Path(config.model.path).expanduser(), longest=config.train.max_length)
-    yield from _outputs(Path(config.outputs).expanduser())
+        longest = config.train.max_length
+        yield from _looked_at("model.path", config.model.path, lambda _key, path: _model_folder(path, longest=longest))
+    yield from _looked_at("outputs", config.outputs, _outputs)
+
+
+def _looked_at(key: str, typed: str, look: Callable[[str, str], Iterator[str]]) -> Iterator[str]:
+    """Yield what `look` finds; a path that the system cannot even look at is a finding too."""
+    try:
+        yield from look(key, typed)
+    except OSError as err:
+        yield f"{key}={typed}: {err.strerror}: type {key}=PATH for another place"
+    except RuntimeError:  # from expanduser
+        yield f"{key}={typed}: there is no such user: type {key}=PATH"
 
 
 def _data_file(key: str, typed: str) -> Iterator[str]:
-    file = Path(typed)
+    file = Path(typed).expanduser()
     if not typed:
         yield f"{key} is empty: type {key}=PATH"
     elif file.is_dir():
@@ -45,7 +56,8 @@ def _nearest_file(key: str, file: Path) -> str:
     return typo.did_you_mean(f"{key}={file.parent / name}" for name in typo.nearest(file.name, names))
 
 
-def _model_folder(folder: Path, *, longest: int) -> Iterator[str]:
+def _model_folder(typed: str, *, longest: int) -> Iterator[str]:
+    folder = Path(typed).expanduser()
     said = f"model.path={folder}"
     if not folder.is_dir():
         near = []
@@ -88,9 +100,10 @@ def _json(file: Path) -> dict[str, object] | None:
     return found if isinstance(found, dict) else None
 
 
-def _outputs(folder: Path) -> Iterator[str]:
+def _outputs(key: str, typed: str) -> Iterator[str]:
+    folder = Path(typed).expanduser()
     existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not existing.is_dir():
-        yield f"outputs={folder}: {existing} is a file: type outputs=FOLDER"
+        yield f"{key}={typed}: {existing} is a file: type {key}=FOLDER"
     elif not os.access(existing, os.W_OK | os.X_OK):
-        yield f"outputs={folder}: {existing} cannot be written to: type outputs=FOLDER for another place"
+        yield f"{key}={typed}: {existing} cannot be written to: type {key}=FOLDER for another place"

@@ -12,7 +12,7 @@ from phi_runner.config.composed import Composer, Picked, hydra_problem, task
 from phi_runner.config.flags import CommandLine
 from phi_runner.config.load import load
 from phi_runner.config.spelling import Spelling
-from phi_runner.config.typed import Typed
+from phi_runner.config.typed import Sweep, Typed
 from phi_runner.config.vocabulary import RECIPE, Vocabulary, vocabulary
 from phi_runner.errors import ConfigProblem, UsageProblem
 
@@ -23,7 +23,7 @@ class Checked:
 
     multirun: bool
     folder: Path
-    """Where the run, or all trials of a sweep, would go."""
+    """Where the run, or all trials of a sweep, would go; the current folder where nothing runs."""
     warnings: tuple[str, ...] = ()
 
 
@@ -37,6 +37,8 @@ def precheck(line: CommandLine) -> Checked:
     ours = [item for item in everything if not item.about_hydra]
     about_hydra = [item for item in everything if item.about_hydra]
     _refuse(Spelling(words=words, chosen=_chosen(ours)).problems(ours))
+    if not line.runs and all(item.key in words.groups and item.sweep is Sweep.none for item in everything):
+        return Checked(multirun=False, folder=Path())  # Hydra composes it once more, and nothing is left to find
     composer = Composer(words, extra=line.config_dir)
     first = composer.base(_first(ours))
     if about_hydra:
@@ -49,7 +51,9 @@ def precheck(line: CommandLine) -> Checked:
         trials.problem(item, words, line=line, multirun=multirun, optimiser=optimiser) for item in everything
     )  # fmt: skip
     if multirun:
-        ours = [*_from_recipe(first, ours, words), *ours]
+        brought = _from_recipe(first, ours, words)
+        _refuse(Spelling(words=words, chosen=_chosen(ours)).problems(brought))
+        ours = [*brought, *ours]
     return _rehearsed(composer, ours, line=line, multirun=multirun)
 
 
@@ -69,11 +73,12 @@ def _rehearsed(composer: Composer, ours: Sequence[Typed], *, line: CommandLine, 
 
 def _read(line: CommandLine, words: Vocabulary) -> list[Typed]:
     """Parse all overrides; raises UsageProblem naming every word that cannot be read."""
-    found = {text: hydra.parse(text, words) for text in line.overrides}
-    readable = [item for item in found.values() if item]
+    parsed = [hydra.parse(text, words) for text in line.overrides]
+    readable = [item for item in parsed if item]
+    unread = [text for text, item in zip(line.overrides, parsed, strict=True) if item is None]
     spelling = Spelling(words=words, chosen=_chosen(readable))
     problems = [syntax.unknown_flag(flag, value, spelling) for flag, value in line.unknown.items()]
-    problems += syntax.problems(line.overrides, [text for text, item in found.items() if not item], spelling)
+    problems += syntax.problems(line.overrides, unread, spelling)
     if problems:
         raise UsageProblem("; ".join(problems))
     return readable
@@ -93,8 +98,10 @@ def _from_recipe(first: DictConfig, ours: Sequence[Typed], words: Vocabulary) ->
     """Return the sweep that a recipe brings along, less what the command line says itself."""
     typed = {item.key for item in ours}
     swept = dict(first.hydra.sweeper.get("params") or {})
-    parsed = [hydra.parse(f"{key}={value}", words) for key, value in swept.items() if key not in typed]
-    return [item for item in parsed if item]
+    texts = [f"{key}={value}" for key, value in swept.items() if key not in typed]
+    parsed = {text: hydra.parse(text, words) for text in texts}
+    _refuse(f"hydra.sweeper.params: cannot read {text!r}" for text, item in parsed.items() if item is None)
+    return [item for item in parsed.values() if item]
 
 
 def _refuse(problems: Iterable[str]) -> None:

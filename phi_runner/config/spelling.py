@@ -18,11 +18,18 @@ class Spelling:
 
     def problems(self, overrides: Sequence[Typed]) -> list[str]:
         """Return one sentence for each override that cannot be right."""
-        told = [self._group(item) if item.key in self.words.groups else self._key(item) for item in overrides]
+        told = [self._problem(item) for item in overrides]
         recipes = [item.text for item in overrides if item.key == RECIPE]
         if len(recipes) > 1:
-            told.append(f"one recipe at a time: leave one of {', '.join(recipes)}")
+            told.append(f"one recipe at a time, not {', '.join(recipes)}: type {recipes[-1]}")
         return [problem for problem in told if problem]
+
+    def _problem(self, item: Typed) -> str:
+        told = self._group(item) if item.key in self.words.groups else self._key(item)
+        if told or item.values:
+            return told
+        options = ", ".join(self.words.groups.get(item.key, {}))
+        return f"{item.text} stands for no value at all" + (f": choose from {options}" if options else "")
 
     def _group(self, item: Typed) -> str:
         if item.package:
@@ -61,8 +68,10 @@ class Spelling:
         key = self.words.keys.get(item.key)
         if item.package:
             return f"{item.text}: {item.key} is not a group, so nothing of it can be put elsewhere"
+        if key is None and self.words.open_parent(item.key):
+            return ""
         if key is None:
-            return "" if self.words.open_parent(item.key) else self.unknown(item.key, item.raw if "=" in item.text else "VALUE", text=item.text)
+            return self.unknown(item.key, item.raw if "=" in item.text else "VALUE", text=item.text)
         if item.sign is Sign.remove:
             return f"{item.text}: a setting cannot be removed, only set: type {item.key}=VALUE"
         if item.sign is Sign.add and not any(isinstance(value, list | dict) for value in item.values):

@@ -1,5 +1,6 @@
 """From a name or value that does not exist to the override that was meant, ready to be typed."""
 
+import os
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -36,10 +37,9 @@ def for_key(key: str, raw: str, words: Vocabulary, *, chosen: Mapping[str, str])
 
 def for_option(group: str, option: str, words: Vocabulary) -> list[str]:
     """Return the overrides that choosing `option` of `group` may have meant, the likeliest first."""
-    named = Path(option).expanduser()
-    if group == "model" and (option.startswith((".", "/", "~")) or named.is_dir()):
+    if group == "model" and (option.startswith((".", "/", "~")) or os.path.isdir(option)):
         return [f"model.path={option}"]
-    if group == "data" and (named.suffix.lower() in _TABLES or named.is_file()):
+    if group == "data" and (Path(option).suffix.lower() in _TABLES or os.path.isfile(option)):
         return [f"data=jsonl data.train_file={option}"]
     ids = {preset.name: preset.repo.rpartition("/")[2] for preset in words.groups[group].values()}
     wanted = option.rpartition("/")[2]

@@ -1,9 +1,9 @@
 """Words that cannot be read as KEY=VALUE or as a flag, and what was meant by them."""
 
+import os
 import re
 from collections import deque
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 from phi_runner.config import hydra, suggest, typo
 from phi_runner.config.flags import FLAGS
@@ -65,7 +65,7 @@ def _bare_word(word: str, spelling: Spelling) -> str:
 
 def _meant(word: str, spelling: Spelling) -> list[str]:
     """Return overrides for an option, a stage, a recipe or a file that was named alone."""
-    if Path(word).suffix and Path(word).is_file():
+    if os.path.isfile(word):
         return suggest.for_option("data", word, spelling.words)
     name = word.lstrip("+")
     names = {suggest.choice("recipe", option): option for option in spelling.words.groups["recipe"]}

@@ -28,7 +28,7 @@ def problem(item: Typed, words: Vocabulary, *, line: CommandLine, multirun: bool
     if item.sweep is Sweep.interval and not optimiser:
         low, high = item.values
         return f"{item.text}: an interval needs a sweeper that optimises{did_you_mean([f'{item.key}={low},{high}'])}"
-    return "" if item.values else f"{item.text}: that is no value at all"
+    return ""
 
 
 def trials(items: Sequence[Typed]) -> Iterator[list[tuple[Typed, object]]]:

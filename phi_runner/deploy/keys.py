@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from phi_runner.errors import DeployFailed
@@ -25,15 +26,14 @@ def ensure(file: Path) -> str:
 
 def _make(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True, mode=_PRIVATE_FOLDER)
-    aside = file.with_suffix(f".{os.getpid()}.new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
+    descriptor, aside = tempfile.mkstemp(dir=file.parent)  # mode 0600 from the first moment, whatever the umask
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as stream:
             stream.write(secrets.token_urlsafe(32) + "\n")
         with contextlib.suppress(FileExistsError):  # a link never replaces: of two that start at once, both use one key
             os.link(aside, file)
     finally:
-        aside.unlink()
+        os.unlink(aside)
 
 
 def read(file: Path) -> str:

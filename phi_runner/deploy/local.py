@@ -23,8 +23,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 _LOOK_EVERY_S = 0.03
 _SUCCESSION_TIMEOUT_S = 5.0
-_OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-"""The model is a local folder: nothing is to be asked of the hub."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +98,9 @@ def changed(running: Running, *, label: str, template_hash: str, key_file: Path)
         return str(err)
     if isinstance(served, str):
         return served
-    same = (served.label, served.template_hash) == (label, template_hash)
-    return "" if same else f"it serves {served.label}"
+    if served.label != label:
+        return f"it serves {served.label}"
+    return "" if served.template_hash == template_hash else "it serves the model with another chat template"
 
 
 def _served(running: Running, *, key: str) -> Served | str:
@@ -133,9 +132,7 @@ def _start(wanted: Wanted, *, key: str, old: Running | None, events: StageEvents
         announce, file = Path(told, "port.json"), Path(told, "settings.json")
         wanted.settings(announce=announce, port=config.port, successor=successor).save(file)
         log_size = log.stat().st_size if log.exists() else 0
-        child = processes.start(
-            "phi_runner.serve", ["--settings", str(file)], log=log, detach=False, environment=_OFFLINE
-        )
+        child = processes.start("phi_runner.serve", ["--settings", str(file)], log=log, detach=False)
         undo.callback(processes.stop, child.pid)
         starting = _Starting(wanted=wanted, child=child, log=log, log_size=log_size, announce=announce)
         url = starting.wait_until_ready()

@@ -26,7 +26,9 @@ def _explain(status: int, detail: str, retry_after: str, *, url: str) -> DeployF
     """Say in one line why the endpoint refused."""
     match status:
         case 401 | 403:
-            return DeployFailed(f"the endpoint at {url} refuses the key ({status}): start it again with force=[deploy]")
+            return DeployFailed(
+                f"the endpoint at {url} refuses the key ({status}): start it again, with deploy among the stages"
+            )
         case 404 | 405:
             return DeployFailed(f"{url} is not a chat endpoint ({status}): start one with stages=[deploy,chat]")
         case 429:

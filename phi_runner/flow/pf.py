@@ -6,6 +6,7 @@ process, prints what it does, and takes seconds to import. `prepare` comes first
 
 import importlib
 import importlib.util
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ _SETTINGS = """telemetry: {enabled: false}
 trace: {destination: none}
 connection: {provider: local}
 """
+_NEVER = "9999-01-01 00:00:00.000000"
+_VERSION_CHECK = {"last_check_time": _NEVER, "last_hint_time": _NEVER}
+"""What Prompt flow remembers of its last look at PyPI: with this, it never looks."""
 _LOOPBACK = "127.0.0.1,localhost,::1"
 
 
@@ -43,7 +47,7 @@ def read_key(file: Path) -> str:
         return file.read_text(encoding="utf-8").strip()
     except OSError as err:
         problem = f"the endpoint's key file {file} cannot be read ({err.strerror})"
-        raise FlowFailed(f"{problem}: start the endpoint again with force=[deploy]") from err
+        raise FlowFailed(f"{problem}: start the endpoint again, with deploy among the stages") from err
 
 
 def missing(*modules: str) -> str:
@@ -55,11 +59,12 @@ def missing(*modules: str) -> str:
 
 
 def prepare(home: Path) -> None:
-    """Keep Prompt flow's state in `home`, its telemetry and traces off, and proxies out of the way of loopback."""
+    """Keep Prompt flow's state in `home`, let it call nobody, and keep proxies out of the way of loopback."""
     home.mkdir(parents=True, exist_ok=True)
-    aside = home / f"pf.{os.getpid()}.tmp"
-    aside.write_text(_SETTINGS, encoding="utf-8")
-    aside.replace(home / "pf.yaml")
+    for name, text in (("pf.yaml", _SETTINGS), ("pf_version_check.json", json.dumps(_VERSION_CHECK))):
+        aside = home / f"{name}.{os.getpid()}.tmp"
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(home / name)
     no_proxy = os.environ.get("NO_PROXY") or os.environ.get("no_proxy", "")
     os.environ |= {
         "PF_HOME_DIRECTORY": str(home),

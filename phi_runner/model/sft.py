@@ -95,6 +95,7 @@ def _arguments(config: TrainConfig, *, device: Device, seed: int, folder: Path, 
         "activation_checkpointing": config.gradient_checkpointing,
         "logging_steps": config.log_steps,
         "logging_first_step": True,
+        "logging_nan_inf_filter": False,  # on, it reports a lost training as a loss of 0
         "eval_strategy": "epoch" if epochs_between == 1 else "steps",
         "eval_steps": per_epoch * epochs_between,
         "save_strategy": "steps",

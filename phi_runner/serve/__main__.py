@@ -4,6 +4,7 @@ import argparse
 import errno
 import gc
 import logging
+import os
 import socket
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 DRAIN_S = 8
 """How long running answers get after SIGTERM; shorter than the grace that `processes.stop` gives."""
+_FOR_LIBRARIES = {
+    "HF_HUB_OFFLINE": "1",  # the model is a local folder: nothing is to be asked of the hub
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait made answers 3-8 times slower on a busy machine
+    "TOKENIZERS_PARALLELISM": "false",
+}
 _NOT_FOR_ANSWERS = ("accelerate", "scipy")
 """transformers imports these where they are installed, and only training uses them: a sixth of the start."""
 log = logging.getLogger("phi_runner.serve")
@@ -41,6 +47,8 @@ def main() -> int:
     parser.add_argument("--settings", type=Path, required=True, help="JSON file with the fields of Settings")
     file = parser.parse_args().settings
     processes.stop_with_parent()
+    for name, value in _FOR_LIBRARIES.items():
+        os.environ.setdefault(name, value)
     gc.disable()  # the imports of torch and transformers make no garbage worth looking for: 10 % of the start
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -74,9 +82,11 @@ def serve(settings: Settings) -> None:
         raise DeployFailed(f"cannot read the key file {settings.key_file}: {err.strerror}") from err
     if not key:
         raise DeployFailed(f"the key file {settings.key_file} is empty: without a key everybody could ask")
-    from phi_runner.serve import app, listen
-    from phi_runner.serve.service import Service
-
+    try:
+        from phi_runner.serve import app, listen
+        from phi_runner.serve.service import Service
+    except ModuleNotFoundError as err:
+        raise DeployFailed(f"{err.name} is not installed: pip install 'phi-runner[serve]'") from err
     try:
         listener = listen.bind(settings.host, 0 if settings.successor else settings.port)
     except OSError as err:

@@ -39,6 +39,7 @@ WRONG = [
     ("recipe=full", "+recipe=full"),
     ("++recipe=full", "+recipe=full"),
     ("+recipe=ful", "+recipe=full"),
+    ("+recipe=full +recipe=full", "+recipe=full"),
     ("+recipe=train-only", "+recipe=train_only"),
     ("+recipe=tutorial", "+recipe=tutorial_code_first"),
     ("+recipes=full", "+recipe=full"),

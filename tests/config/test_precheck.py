@@ -12,7 +12,7 @@ from phi_runner.config.precheck import Checked, precheck
 from phi_runner.config.vocabulary import vocabulary
 from phi_runner.errors import PhiRunnerError
 from tests.config.lines import RIGHT, UNREADABLE, WRONG
-from tests.golden import same_as_golden
+from tests.golden import golden
 
 _RIGHT_FIRST = 0.95
 _MARKERS = ("did you mean ", "type ", "=jsonl needs ", "such as ", "multirun: ")
@@ -71,7 +71,8 @@ def test_the_right_name_comes_first(told: dict[str, PhiRunnerError]) -> None:
 
 
 def test_what_is_told_is_kept_word_for_word(told: dict[str, PhiRunnerError]) -> None:
-    assert same_as_golden("errors.txt", "".join(f"$ {typed}\n{err}\n" for typed, err in told.items()))
+    text = "".join(f"$ {typed}\n{err}\n" for typed, err in told.items())
+    assert text == golden("errors.txt", now=text)
 
 
 @pytest.mark.parametrize("recipe", sorted(file.stem for file in places.folder("recipes").glob("*.yaml")))
@@ -140,3 +141,34 @@ def test_runs_go_under_outputs_wherever_it_is() -> None:
 def test_an_open_host_is_a_warning_and_no_refusal() -> None:
     assert read("deploy=local deploy.host=0.0.0.0").warnings == ("deploy.host=0.0.0.0 lets other machines in",)
     assert read("deploy=local deploy.host=localhost").warnings == ()
+
+
+@pytest.mark.parametrize("typed", ["'model=glob(phi9*)'", "'train.epochs=range(4,1)'"])
+def test_a_sweep_over_nothing_is_refused(typed: str) -> None:
+    with pytest.raises(PhiRunnerError, match="no value at all"):
+        read(f"-m {typed}")
+
+
+@pytest.mark.parametrize(
+    "typed", ["data=" + "x" * 300, "outputs=" + "x" * 300, "'model.path=\"~nobody_here/x\"'", "x" * 300]
+)
+def test_paths_that_cannot_be_looked_at_are_refused_like_any_other(typed: str) -> None:
+    with pytest.raises(PhiRunnerError):
+        read(typed)
+
+
+def test_the_sweep_of_a_recipe_is_held_against_the_config_too(tmp_path: Path) -> None:
+    recipe = tmp_path / "presets" / "recipe" / "mine.yaml"
+    recipe.parent.mkdir(parents=True)
+    head = "# @package _global_\nstages: [data]\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n"
+    typed = f"--config-dir {tmp_path / 'presets'} +recipe=mine"
+    for params, said in [
+        ("train.epoch: 1,2", r"did you mean train\.epochs=1,2\?"),
+        ("train.epochs: 1,two", r"did you mean train\.epochs=2\?"),
+        ("train.epochs: '1,['", "cannot read"),
+    ]:
+        recipe.write_text(f"{head}      {params}\n")
+        with pytest.raises(PhiRunnerError, match=said):
+            read(typed)
+    recipe.write_text(f"{head}      train.epochs: 1,2\n")
+    assert read(typed).multirun

@@ -6,7 +6,7 @@ from phi_runner.config import places
 from phi_runner.config.check import check
 from phi_runner.config.dump import to_yaml
 from tests.config.configs import config_of
-from tests.golden import FOLDER, same_as_golden
+from tests.golden import FOLDER, golden
 
 RECIPES = sorted(file.stem for file in places.folder("recipes").glob("*.yaml"))
 
@@ -15,7 +15,8 @@ RECIPES = sorted(file.stem for file in places.folder("recipes").glob("*.yaml"))
 def test_a_recipe_resolves_to_its_golden_file(recipe: str) -> None:
     config = config_of(f"+recipe={recipe}")
     check(config)
-    assert same_as_golden(f"recipes/{recipe}.yaml", to_yaml(config))
+    text = to_yaml(config)
+    assert text == golden(f"recipes/{recipe}.yaml", now=text)
 
 
 def test_no_golden_file_is_left_over() -> None:

@@ -1,5 +1,6 @@
 """Fixtures of the flow's tests: an endpoint that answers, and a rendered flow that is connected to it."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,31 @@ def make_rig(outputs: Path, running: StandIn) -> Rig:
     endpoint = running.endpoint
     connection = pf.Connection(name="phi-endpoint", endpoint=endpoint.score_url, key_file=Path(endpoint.key_file))
     return Rig(folder=folder, outputs=outputs, connection=connection, standin=running)
+
+
+WATCH = """
+import sys
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
+        place = arguments[1] if event == "socket.connect" else arguments[0]
+        host = place[0] if isinstance(place, tuple) else place
+        if host not in (None, "", "127.0.0.1", "localhost", "::1") and not str(host).startswith("/"):
+            with open({file!r}, "a") as calls:
+                calls.write(event + " " + str(place) + chr(10))
+sys.addaudithook(watch)
+"""
+
+
+@pytest.fixture(scope="module")
+def calls_out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A file in which every child process that starts from now on notes whom it calls beyond this machine."""
+    folder = tmp_path_factory.mktemp("watch")
+    file = folder / "calls.txt"
+    file.touch()
+    (folder / "sitecustomize.py").write_text(WATCH.format(file=str(file)), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+        yield file
 
 
 @pytest.fixture

@@ -68,7 +68,9 @@ def test_answer_that_breaks_off_is_no_answer(endpoint: StandIn, dialogue: Dialog
 def test_wrong_key_ends_the_chat(endpoint: StandIn):
     with (
         Dialogue(endpoint.endpoint, key="wrong", config=ChatConfig()) as dialogue,
-        pytest.raises(DeployFailed, match=r"refuses the key \(401\): start it again with force=\[deploy\]") as caught,
+        pytest.raises(
+            DeployFailed, match=r"refuses the key \(401\): start it again, with deploy among the stages"
+        ) as caught,
     ):
         list(dialogue.answer("x"))
     assert not isinstance(caught.value, TurnFailed)

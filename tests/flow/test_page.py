@@ -23,7 +23,7 @@ from tests.flow.standin import KEY
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, Running]]:
+def served(tmp_path_factory: pytest.TempPathFactory, calls_out: Path) -> Iterator[tuple[Rig, Running]]:
     outputs = tmp_path_factory.mktemp("outputs")
     with standin.running(outputs) as endpoint:
         rig = make_rig(outputs, endpoint)
@@ -31,6 +31,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, Runn
         yield rig, running
         processes.stop_recorded(running, outputs=outputs)
         assert not running.alive()
+        assert calls_out.read_text() == ""
 
 
 def serve(rig: Rig, *, port: int) -> Running:

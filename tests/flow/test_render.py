@@ -104,6 +104,8 @@ def test_folder_works_with_plain_pf_and_a_connection_made_by_hand(rig: Rig, tmp_
     home = tmp_path / "home"
     home.mkdir()
     (home / "pf.yaml").write_text("telemetry: {enabled: false}\ntrace: {destination: none}\n", encoding="utf-8")
+    never = "9999-01-01 00:00:00.000000"
+    (home / "pf_version_check.json").write_text(json.dumps({"last_check_time": never, "last_hint_time": never}))
     environment = os.environ | {
         "PF_HOME_DIRECTORY": str(home), "PYTHONPATH": str(tmp_path), "PYTHON_KEYRING_BACKEND": "file_keyring.Keyring",
         "TEST_KEYRING_FILE": str(tmp_path / "keys.json"), "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",

@@ -21,7 +21,9 @@ def waiting() -> list[psutil.Process]:
     return [item for item in psutil.Process().children() if "phi_runner.flow.trial" in item.cmdline()]
 
 
-def test_answer_comes_through_contract_b_and_nothing_reaches_the_terminal(rig: Rig, capfd: pytest.CaptureFixture[str]):
+def test_answer_comes_through_contract_b_and_nothing_reaches_the_terminal_or_the_world(
+    rig: Rig, capfd: pytest.CaptureFixture[str], calls_out: Path
+):
     trial.warm_up(rig.outputs)
     trial.warm_up(rig.outputs)
     assert len(waiting()) == 1
@@ -36,6 +38,7 @@ def test_answer_comes_through_contract_b_and_nothing_reaches_the_terminal(rig: R
         }
     ]
     assert capfd.readouterr() == ("", "")
+    assert calls_out.read_text() == ""
     assert "promptflow" not in sys.modules
     assert not (rig.folder / ".promptflow").exists()
     assert not any(KEY in file.read_text(errors="replace") for file in (rig.outputs / "promptflow").rglob("*.*"))

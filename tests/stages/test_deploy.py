@@ -1,5 +1,6 @@
 """Stage deploy: what it hands on, when it is skipped or done again, and that it leaves nothing behind."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -29,7 +30,8 @@ from phi_runner.template import template_hash
 from tests.deploy.rig import Heard, stop_all
 
 RUNNER = """
-import sys, time
+import json, sys, time
+from dataclasses import asdict, replace
 from pathlib import Path
 from tests.stages.test_deploy import config, registered, run_dir
 from phi_runner.config.schema import LocalDeploy, StageName
@@ -37,9 +39,14 @@ from phi_runner.stages import deploy
 from phi_runner.stages.stage import Inputs
 model, outputs = Path(sys.argv[1]), Path(sys.argv[2])
 inputs = Inputs({StageName.register: registered(model, outputs)}, {})
-made = deploy.STAGE.run(config(LocalDeploy(start_timeout_s=90)), inputs, run_dir(outputs))
-heavy = {"torch", "transformers", "fastapi", "uvicorn", "datasets", "mlflow"} & set(sys.modules)
-print(made.pid, made.url, made.key_file, heavy or "light", flush=True)
+chosen = config(LocalDeploy(start_timeout_s=90))
+made = deploy.STAGE.run(chosen, inputs, run_dir(outputs))
+later = [made, replace(made, model="phi/4"), replace(made, template_hash="0"), replace(made, url="http://127.0.0.1:1")]
+print(json.dumps({
+    "made": asdict(made),
+    "changed": [deploy.STAGE.still_true(chosen, artifact, outputs) for artifact in later],
+    "heavy": sorted({"torch", "transformers", "fastapi", "uvicorn", "datasets", "mlflow"} & set(sys.modules)),
+}, default=str), flush=True)
 time.sleep(60)
 """
 
@@ -75,47 +82,33 @@ def run_dir(outputs: Path) -> RunDir:
     return RunDir(folder=folder, outputs=outputs, key="k", events=Heard().events)
 
 
-def test_the_endpoint_of_a_killed_run_is_gone_and_the_runner_stays_light(tiny_model: Path, outputs: Path) -> None:
+def test_the_endpoint_of_a_run_answers_and_is_gone_when_the_run_is_killed(tiny_model: Path, outputs: Path) -> None:
     command = [sys.executable, "-c", RUNNER, str(tiny_model), str(outputs)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as runner:
         assert runner.stdout is not None
-        pid, url, key_file, weight = runner.stdout.readline().split()
-        server = psutil.Process(int(pid))
-        key = Path(key_file).read_text().strip()
+        said = json.loads(runner.stdout.readline())
+        made = Endpoint(**{**said["made"], "folder": outputs})
+        key = Path(made.key_file).read_text().strip()
         body = {"input_data": ["Who founded Microsoft?"], "params": {"max_new_tokens": 4}}
-        answer = httpx.post(f"{url}/score", json=body, headers={"Authorization": f"Bearer {key}"}, trust_env=False)
-        elsewhere = deploy.STAGE.still_true(config(LocalDeploy()), endpoint(outputs, pid=int(pid), url=url), outputs)
+        answer = httpx.post(made.score_url, json=body, headers={"Authorization": f"Bearer {key}"}, trust_env=False)
+        elsewhere = deploy.STAGE.still_true(config(LocalDeploy()), made, outputs)
+        server = psutil.Process(made.pid)
         runner.send_signal(signal.SIGKILL)
     server.wait(timeout=15)
-    assert (answer.status_code, weight) == (200, "light")
-    assert elsewhere == "it ends with another run"
-    assert processes.listed(outputs=outputs) == []
 
-
-def endpoint(outputs: Path, *, pid: int, url: str, version: str = "3") -> Endpoint:
-    """Return the artifact of an endpoint."""
-    return Endpoint(
-        folder=outputs / "work", name="phi-endpoint", url=url, key_file=str(outputs / "keys" / "phi-endpoint.key"),
-        pid=pid, model=f"phi/{version}", template_hash="0", detached=False,
-    )  # fmt: skip
-
-
-def test_the_result_says_where_the_model_answers_and_is_checked_against_the_world(
-    tiny_model: Path, outputs: Path
-) -> None:
-    chosen = config(LocalDeploy(start_timeout_s=90))
-    made = deploy.STAGE.run(chosen, Inputs({StageName.register: registered(tiny_model, outputs)}, {}), run_dir(outputs))
-
-    assert isinstance(made, Endpoint)
+    assert answer.status_code == 200
     assert (made.model, made.detached, made.template_hash) == ("phi/3", False, template_hash(tiny_model))
     assert Path(made.key_file).stat().st_mode & 0o777 == 0o600
-    assert deploy.STAGE.still_true(chosen, made, outputs) == ""
-    other = endpoint(outputs, pid=made.pid, url=made.url, version="4")
-    assert deploy.STAGE.still_true(chosen, other, outputs) == "it serves phi/3"
-    Path(made.key_file).unlink()
-    assert "key" in deploy.STAGE.still_true(chosen, made, outputs)
-    processes.stop(made.pid)
-    assert deploy.STAGE.still_true(chosen, made, outputs) == "the endpoint's process has ended"
+    assert said["heavy"] == []
+    assert said["changed"] == [
+        "",
+        "it serves phi/3",
+        "it serves the model with another chat template",
+        "the endpoint's process has ended",
+    ]
+    assert elsewhere == "it ends with another run"
+    assert deploy.STAGE.still_true(config(LocalDeploy()), made, outputs) == "the endpoint's process has ended"
+    assert processes.listed(outputs=outputs) == []
 
 
 def test_no_endpoint_is_a_reason_to_skip() -> None:
