@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from phi_runner import artifacts, keys
 from phi_runner.artifacts import Artifact
@@ -29,7 +30,7 @@ class Lookup:
     config: RunConfig
     overrides: list[str]
     stages: dict[StageName, Stage]
-    command: str
+    outputs: Path
 
     def find(self, name: StageName, *, reader: StageName) -> Found:
         """Return the stored result of a stage for `reader`; raises MissingInput with the command that makes it."""
@@ -56,6 +57,8 @@ class Lookup:
         if kind is None or self.store.look(name, manifest.key)[0] is None:
             return None
         artifact = artifacts.load(kind, folder=self.store.folder(name, manifest.key))
+        if self.stages[name].still_true(self.config, artifact, self.outputs):
+            return None
         return Found(key=manifest.key, artifact=artifact, why=why)
 
     def _exact(self, name: StageName) -> Found | None:

@@ -233,7 +233,11 @@ def _open(config: RunConfig, *, folder: Path, overrides: list[str], recipe: str,
         events.listen(sink)
     store = Store(outputs / "store")
     lookup = Lookup(
-        store=store, config=config, overrides=overrides, stages={stage.name: stage for stage in STAGES}, command=command
+        store=store,
+        config=config,
+        overrides=overrides,
+        stages={stage.name: stage for stage in STAGES},
+        outputs=outputs,
     )
     return Run(
         config=config, folder=folder, outputs=outputs, store=store, lookup=lookup, events=events, record=record,

@@ -22,7 +22,7 @@ from phi_runner.config import places
 from phi_runner.config.schema import SCHEMAS, RunConfig
 from phi_runner.config.typed import Sign, Sweep, Typed
 from phi_runner.config.vocabulary import RECIPE, Vocabulary
-from phi_runner.errors import ConfigProblem
+from phi_runner.errors import ConfigProblem, UsageProblem
 
 VERSION_BASE = "1.3"
 CONFIG_NAME = "config"
@@ -131,17 +131,20 @@ class Job:
 
 
 def start(arguments: Sequence[str], task: Callable[[DictConfig, Job], float | None]) -> None:
-    """Let Hydra act on a command line, calling `task` for every job; raises ConfigProblem for Hydra's own errors."""
+    """Let Hydra act on a command line, calling `task` for every job; raises PhiRunnerError for Hydra's own errors."""
 
     def main(node: DictConfig) -> float | None:
         return task(node, _job())
 
+    register()
     typed = sys.argv
     sys.argv = [typed[0], *arguments]
     try:
         hydra.main(version_base=VERSION_BASE, config_path=str(places.folder("conf")), config_name=CONFIG_NAME)(main)()
     except (HydraException, OmegaConfBaseException) as err:
         raise ConfigProblem(in_one_line(err)) from err
+    except ValueError as err:  # what Hydra raises for flags that make no sense together
+        raise UsageProblem(in_one_line(err)) from err
     finally:
         sys.argv = typed
 

@@ -10,7 +10,7 @@ import pytest
 from phi_runner.config import endings, flags
 from phi_runner.config.launch import claim, launch
 from phi_runner.config.schema import RunConfig
-from phi_runner.errors import ConfigProblem, StoreProblem, TrainFailed
+from phi_runner.errors import ConfigProblem, StoreProblem, TrainFailed, UsageProblem
 
 
 @dataclass
@@ -135,6 +135,8 @@ def test_what_hydra_refuses_ends_in_one_line(stages: Stages, tmp_path: Path) -> 
     with pytest.raises(ConfigProblem, match="hydra/launcher/joblib") as caught:
         launch(flags.read(["hydra/launcher=joblib"]), runner=lambda: stages)
     assert "\n" not in str(caught.value)
+    with pytest.raises(UsageProblem, match="install"):
+        launch(flags.read(["-sc", "instal=bash"]), runner=lambda: stages)
     with pytest.raises(ConfigProblem, match="other"):
         launch(flags.read(["--config-name", "other"]), runner=lambda: stages)
     assert list(tmp_path.iterdir()) == []

@@ -40,7 +40,7 @@ class Seat:
                     data = os.read(self._descriptor, 65536)
                 except OSError:  # the other end is closed
                     break
-                self._seen += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", data.decode())
+                self._seen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._seen + data.decode())
         before, found, self._seen = self._seen.partition(words)
         assert found, f"{words!r} did not appear, but: {before!r}"
         return before
@@ -94,6 +94,7 @@ def test_a_person_talks_stops_an_answer_starts_afresh_and_leaves(endpoint: Stand
         at.read_until("phi> Afresh [0 before]")
         at.read_until("cut here: chat.max_new_tokens=")
         at.read_until("you> ")
+        time.sleep(0.3)  # a Ctrl-C in the instant after the prompt is shown waits for the next key: CPython's select
         at.type(CTRL_C)
         at.read_until("asked 4")
         assert at.child.wait(10) == 0
