@@ -67,7 +67,7 @@ def _rehearsed(composer: Composer, ours: Sequence[Typed], *, line: CommandLine, 
                 config = load(task(node), choices=apply.choices(node))
                 check(config, multirun=multirun)
                 said += [warning for warning in warnings(config) if warning not in said]
-            folder = Path(node.hydra.sweep.dir if multirun else node.hydra.run.dir)
+            folder = Path(node.hydra.sweep.dir if multirun else node.hydra.run.dir).expanduser()  # as the runner does
     return Checked(multirun=multirun, folder=folder, warnings=tuple(said))
 
 

@@ -123,8 +123,10 @@ def fit(
     from transformers import PrinterCallback
     from trl import SFTTrainer
 
+    from phi_runner.model.loss import LabelledLossTrainer
+
     arguments = _arguments(config, device=device, seed=seed, folder=folder, rows=len(train_rows.input_ids))
-    trainer = SFTTrainer(
+    trainer = (LabelledLossTrainer if device.cpu else SFTTrainer)(
         model=model, args=arguments, processing_class=tokenizer, train_dataset=_dataset(train_rows),
         eval_dataset=_dataset(eval_rows), peft_config=_adapters(config, model),
         callbacks=[Watch(events, sink=sink)],

@@ -134,6 +134,7 @@ STAGE = Stage(
         "model/checkpoints.py",
         "model/device.py",
         "model/load.py",
+        "model/loss.py",
         "model/phi3.jinja",
         "model/rows.py",
         "model/sft.py",

@@ -136,6 +136,7 @@ def test_runs_go_under_outputs_wherever_it_is() -> None:
     assert read("outputs=/tmp/elsewhere").folder.parent == Path("/tmp/elsewhere/runs")
     assert read("-m outputs=/tmp/elsewhere").folder.parent == Path("/tmp/elsewhere/sweeps")
     assert read("hydra.run.dir=exactly/here").folder == Path("exactly/here")
+    assert read("\"outputs='~/x'\"").folder.parent == Path.home() / "x" / "runs"
 
 
 def test_an_open_host_is_a_warning_and_no_refusal() -> None:
