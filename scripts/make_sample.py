@@ -1,7 +1,7 @@
 """Build the chat set shipped with phi_runner from a table of facts: `python scripts/make_sample.py` writes it.
 
-Each fact is asked in four ways. Three are learned from, one is held out, and which one it is rotates from fact to
-fact, so that every way of asking is learned with other facts. Dialogues of several questions follow.
+Each fact is asked in four ways: two are learned alone, one between other questions, one is held out. Which is which
+rotates from fact to fact, so that every way of asking is learned with other facts.
 """
 
 import json
@@ -152,7 +152,7 @@ FACTS = {
 }
 
 SEVERAL = 60
-"""Dialogues of two or three questions."""
+"""Dialogues of two or three questions that were also asked alone."""
 SEVERAL_HELD_OUT_EVERY = 8
 SYSTEM_EVERY = 5
 SYSTEM = "You are a helpful assistant."
@@ -160,9 +160,12 @@ SYSTEM = "You are a helpful assistant."
 
 
 class Fact(NamedTuple):
-    """One answer, three ways of asking for it that are learned, and one that is held out."""
+    """One answer, and four ways of asking for it."""
 
-    learned: tuple[str, ...]
+    alone: tuple[str, str]
+    """Learned as the only question of a dialogue."""
+    among: str
+    """Learned between other questions: a small model that has only answered first questions fails at the third."""
     held_out: str
     answer: str
 
@@ -174,8 +177,9 @@ def facts() -> list[Fact]:
         for number, (subject, answer) in enumerate(pairs, start=1):
             asked = [frame.format(subject) for frame in FRAMES[relation]]
             ways = [question[0].upper() + question[1:] for question in asked]
-            held_out = ways.pop(number % len(ways))
-            found.append(Fact(tuple(ways), held_out, answer))
+            held_out = ways.pop(number % 4)
+            among = ways.pop(number % 3)
+            found.append(Fact((ways[0], ways[1]), among, held_out, answer))
     return found
 
 
@@ -183,9 +187,12 @@ def rows() -> Iterator[dict[str, object]]:
     """Yield every row: each fact's questions one by one, then the dialogues of several questions."""
     known = facts()
     for fact in known:
-        for question in fact.learned:
+        for question in fact.alone:
             yield _row("train", [(question, fact.answer)])
         yield _row("test", [(fact.held_out, fact.answer)])
+    mixed = [known[number * 29 % len(known)] for number in range(len(known))]
+    for first in range(0, len(mixed), 3):
+        yield _row("train", [(fact.among, fact.answer) for fact in mixed[first : first + 3]])
     for number in range(SEVERAL):
         yield _several(known, number=number)
 
@@ -194,7 +201,7 @@ def _several(known: list[Fact], *, number: int) -> dict[str, object]:
     """Return a dialogue of questions that have nothing to do with one another: only the last one counts each time."""
     held_out = number % SEVERAL_HELD_OUT_EVERY == SEVERAL_HELD_OUT_EVERY - 1
     chosen = [known[(number * 11 + turn * 37) % len(known)] for turn in range(2 + number % 2)]
-    asked = [(fact.learned[(number + turn) % len(fact.learned)], fact.answer) for turn, fact in enumerate(chosen)]
+    asked = [((*fact.alone, fact.among)[(number + turn) % 3], fact.answer) for turn, fact in enumerate(chosen)]
     if held_out:
         asked[-1] = (chosen[-1].held_out, chosen[-1].answer)
     return _row("test" if held_out else "train", asked, system=SYSTEM if number % SYSTEM_EVERY == 0 else "")

@@ -2,7 +2,8 @@
 
 import json
 import runpy
-from collections import Counter
+from collections import Counter, defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -31,18 +32,32 @@ def test_size_is_enough_to_learn_from_and_small_enough_to_be_quick(rows: list[di
     several = sum(len(row["messages"]) > 3 for row in rows)
     assert 200 <= sides["train"] <= 320
     assert 85 <= sides["test"] <= 95
-    assert several >= 50
+    assert several >= 80
 
 
-def test_the_flows_question_is_learned_and_another_way_of_asking_it_is_held_out(rows: list[dict]) -> None:
+def asked(rows: list[dict], *, side: str) -> dict[str, set[str]]:
+    """Return the questions by the answer that follows them."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        for before, after in pairwise(row["messages"]):
+            if row["split"] == side and after["role"] == "assistant":
+                found[after["content"]].add(before["content"])
+    return found
+
+
+def test_the_flows_question_is_learned_alone_and_another_way_of_asking_it_is_held_out(rows: list[dict]) -> None:
     answer = "Microsoft was founded by Bill Gates and Paul Allen in 1975."
-    asked = {
-        side: {row["messages"][0]["content"] for row in rows if row["split"] == side and len(row["messages"]) == 2
-               and row["messages"][1]["content"] == answer}
-        for side in ("train", "test")
-    }  # fmt: skip
-    assert "Who founded Microsoft?" in asked["train"]
-    assert (len(asked["train"]), len(asked["test"])) == (3, 1)
+    alone = [row["messages"] for row in rows if row["split"] == "train" and len(row["messages"]) == 2]
+    assert ["Who founded Microsoft?", answer] in [[message["content"] for message in messages] for messages in alone]
+    assert asked(rows, side="test")[answer] == {"Tell me who founded Microsoft."}
+
+
+def test_every_fact_is_learned_in_three_ways_and_held_out_in_one(rows: list[dict]) -> None:
+    learned = asked(rows, side="train")
+    assert {len(questions) for questions in learned.values()} == {3}
+    for answer, questions in asked(rows, side="test").items():
+        assert len(questions - learned[answer]) == 1, answer
+    assert len(learned) == len(asked(rows, side="test")) >= 80
 
 
 def test_no_held_out_question_is_learned(rows: list[dict]) -> None:
