@@ -27,7 +27,7 @@ DRAIN_S = 8
 """How long running answers get after SIGTERM; shorter than the grace that `processes.stop` gives."""
 _FOR_LIBRARIES = {
     "HF_HUB_OFFLINE": "1",  # the model is a local folder: nothing is to be asked of the hub
-    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait made answers 3-8 times slower on a busy machine
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin as they wait: 4-9 times slower on a busy machine, no faster
     "TOKENIZERS_PARALLELISM": "false",
 }
 _NOT_FOR_ANSWERS = ("accelerate", "scipy")

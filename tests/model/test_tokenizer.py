@@ -15,7 +15,7 @@ def tokenizer() -> Any:
 
 
 @settings(max_examples=60, deadline=None)
-@given(text=st.text(max_size=60).filter(lambda text: "<" not in text and "▁" not in text))
+@given(text=st.text(max_size=60).filter(lambda text: "<" not in text and "▁" not in text and not text.startswith(" ")))
 def test_any_text_comes_back(tokenizer: Any, text: str) -> None:
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert tokenizer.decode(ids) == text
