@@ -44,10 +44,11 @@ def parts(stage: Stage, config: RunConfig, inputs: Inputs) -> Parts:
         found |= {f"config:{path}": text for path, text in flat(config, part=part).items()}
     for read in stage.reads(config):
         found[f"input:{read}"] = inputs.keys[read]
-    for place in stage.local_inputs(config):
+    for number, place in enumerate(stage.local_inputs(config), start=1):
         for file in _files(place):
-            label = file.name if file == place else file.relative_to(place).as_posix()
-            found[f"bytes:{place.name}/{label}"] = file_hash(file)
+            label = file.name if file == place else f"{place.name}/{file.relative_to(place).as_posix()}"
+            told = label if number == 1 else f"{label} (input {number})"  # two inputs may share a name
+            found[f"bytes:{told}"] = file_hash(file)
     for source in stage.code:
         found |= _code(source)
     for name in stage.libraries:

@@ -3,10 +3,13 @@
 import ipaddress
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 
-from phi_runner.config import extra, files
+from phi_runner.config import extra as extra_arguments
+from phi_runner.config import files
 from phi_runner.config.ranges import out_of_range
 from phi_runner.config.schema import (
+    ChatUi,
     LocalDeploy,
     LoraTrain,
     NanoModel,
@@ -30,7 +33,7 @@ def check(config: RunConfig, *, multirun: bool = False) -> None:
     problems = [
         *_stages(config), *out_of_range(config), *_lengths(config), *_sizes(config), *_targets(config),
         *_take(config), *_names(config), *_serving(config), *files.problems(config),
-        *extra.problems(config.train.extra),
+        *extra_arguments.problems(config.train.extra),
     ]  # fmt: skip
     if problems:
         raise ConfigProblem("; ".join(problems))
@@ -123,5 +126,20 @@ def _legal(key: str, value: str, pattern: re.Pattern[str]) -> str:
 
 
 def _serving(config: RunConfig) -> Iterator[str]:
+    """Yield what endpoint, flow and chat lack, installed packages included: found before hours of training."""
+    if StageName.deploy in config.stages and isinstance(config.deploy, LocalDeploy):
+        yield from _installed("deploy=local", "serve", "fastapi", "uvicorn")
+    if StageName.flow in config.stages and isinstance(config.flow, PromptFlow):
+        yield from _installed("flow=promptflow", "flow", "promptflow")
+        if not config.flow.question.strip():
+            yield "flow.question is empty: type flow.question='Who founded Microsoft?'"
+    if StageName.chat in config.stages and config.chat.ui is ChatUi.page and isinstance(config.flow, NoFlow):
+        yield "chat.ui=page needs the flow's page: type flow=promptflow, or chat.ui=terminal"
     if StageName.flow in config.stages and not isinstance(config.flow, NoFlow) and isinstance(config.deploy, NoDeploy):
         yield f"flow={config.flow.kind} needs an endpoint: type deploy=local, or flow=none to go without"
+
+
+def _installed(choice: str, extra: str, *packages: str) -> Iterator[str]:
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        yield f"{choice} needs {' and '.join(missing)}, not installed: type pip install 'phi-runner[{extra}]'"

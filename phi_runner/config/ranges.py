@@ -74,7 +74,7 @@ RANGES: dict[str, Range] = {
     "deploy.max_new_tokens": _COUNT,
     "flow.port": _PORT,
     "chat.max_new_tokens": _COUNT,
-    "chat.temperature": Range(0, 10),
+    "chat.temperature": Range(0, 2),
 }
 """Every number that a user may set, but `model.recommended`, which reaches a run through `train`."""
 
