@@ -77,6 +77,7 @@ class Recommended:
     """Peak rate for LoRA adapters."""
     epochs: int = 3
     batch_size: int = 4
+    eval_batch_size: int = 4
     warmup_ratio: float = 0.1
     weight_decay: float = 0.0
     adam_beta2: float = 0.999

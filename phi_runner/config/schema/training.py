@@ -33,7 +33,7 @@ class TrainConfig:
     epochs: int = II("model.recommended.epochs")
     batch_size: int = II("model.recommended.batch_size")
     """Dialogues (packed rows when packing) per optimiser step and process, before accumulation."""
-    eval_batch_size: int = 4
+    eval_batch_size: int = II("model.recommended.eval_batch_size")
     accumulation_steps: int = 1
     """Micro-batches of `batch_size` rows that make one optimiser step."""
     scheduler: Scheduler = Scheduler.cosine
