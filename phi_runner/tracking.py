@@ -1,8 +1,10 @@
 """The only home of MLflow: runs with their metrics, and the model registry."""
 
+import io
 import os
 import sqlite3
 from collections.abc import Mapping
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ def _client(uri: str) -> Any:
     from mlflow import MlflowClient
     from mlflow.utils.logging_utils import disable_logging
 
-    disable_logging()  # MLflow prints to stderr past Python's logging; what matters comes back as an exception
+    disable_logging()  # MLflow prints past Python's logging; what matters comes back as an exception
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
@@ -159,7 +161,7 @@ def register(
     mlflow.set_registry_uri(uri)
     client = _client(uri)
     try:
-        with mlflow.start_run(run_id=run_id):
+        with redirect_stderr(io.StringIO()), mlflow.start_run(run_id=run_id):  # its models module prints as well
             logged = mlflow.transformers.log_model(
                 transformers_model={"model": model, "tokenizer": tokenizer},
                 name="model_output",

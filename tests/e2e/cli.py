@@ -12,14 +12,21 @@ SMALL = (
     "train.batch_size=8", "train.learning_rate=5e-3", "train.epochs=40", "compute.threads=1", "evaluate.prompts=4",
 )  # fmt: skip
 """A model that learns a few facts within seconds."""
+_OFFLINE = Path(__file__).with_name("offline")
+
+
+def guarded(folder: Path) -> dict[str, str]:
+    """Return an environment in which Python refuses every address but loopback and writes the tries into `folder`."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    return environment | {"PYTHONPATH": str(_OFFLINE), "PHI_RUNNER_TEST_CALLS": str(folder / "calls_outside.txt")}
 
 
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
-    """Start `python -m phi_runner` in `folder`."""
+    """Start `python -m phi_runner` in `folder`; it and its children are refused every address but loopback."""
     return subprocess.Popen(
         [sys.executable, "-m", "phi_runner", *arguments], cwd=folder, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"},
+        env=guarded(folder),
     )  # fmt: skip
 
 

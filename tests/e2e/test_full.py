@@ -1,5 +1,7 @@
 """The full recipe from rows to a flow's answer, in processes of its own: once, again, and talked to."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -34,6 +36,18 @@ def test_it_ends_with_the_right_answer_from_the_flow(said: str, folder: Path) ->
     assert record["values"]["answer"] == "Paris."
     assert set(cli.statuses(record).values()) == {"done"}
     assert f"{_QUESTION} -> Paris." in " ".join(said.split())
+
+
+def test_nothing_past_loopback_is_even_tried(said: str, folder: Path) -> None:
+    calls = folder / "calls_outside.txt"
+    assert not calls.exists(), calls.read_text()
+
+
+def test_the_guard_against_the_network_works(tmp_path: Path) -> None:
+    program = "import socket; socket.getaddrinfo('huggingface.co', 443)"
+    done = subprocess.run([sys.executable, "-c", program], env=cli.guarded(tmp_path), capture_output=True, check=False)
+    assert done.returncode == 1
+    assert "huggingface.co" in (tmp_path / "calls_outside.txt").read_text()
 
 
 def test_no_server_outlives_the_run(said: str, folder: Path) -> None:
