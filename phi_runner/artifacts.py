@@ -1,6 +1,6 @@
 """What one stage hands to the next: a frozen dataclass each, stored as `artifact.json` in the result's folder.
 
-`folder` is where the result lies now and is not stored; paths inside it are relative, so a store can be moved.
+`folder` is where the result lies now and is not stored; names inside it and inside the store are relative.
 """
 
 import json
@@ -52,7 +52,10 @@ class TrainedModel:
     base: str
     """Where training started: a folder inside this result, a local path, or a hub id."""
     revision: str
+    trust_remote_code: bool
     adapter: bool
+    max_length: int
+    """Longest row it was trained on, in tokens; it is measured at the same length."""
     parameters: int
     steps: int
     loss_first: float
@@ -151,6 +154,14 @@ def save(artifact: Artifact) -> None:
     values = {name: value for name, value in asdict(artifact).items() if name != "folder"}
     text = json.dumps(values, indent=2, ensure_ascii=False)
     (artifact.folder / ARTIFACT_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read(kind: type[_Kind], *, folder: Path) -> _Kind | None:
+    """Read back what `save` wrote, or return None when another version of this program wrote it otherwise."""
+    try:
+        return load(kind, folder=folder)
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def load(kind: type[_Kind], *, folder: Path) -> _Kind:

@@ -2,10 +2,12 @@
 
 import logging
 import os
+import sys
 import warnings
 from pathlib import Path
 
-from phi_runner.config.schema import HubData, HubModel, RunConfig
+from phi_runner.config.schema import GpuCompute, HubData, HubModel, RunConfig
+from phi_runner.errors import ConfigProblem
 
 _ALWAYS = {
     "DO_NOT_TRACK": "1",
@@ -21,6 +23,12 @@ _ALWAYS = {
     "TRANSFORMERS_VERBOSITY": "error",
     "TRL_EXPERIMENTAL_SILENCE": "1",
 }
+_OFFLINE = "HF_HUB_OFFLINE"
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+_READ_ONCE = {"huggingface_hub.constants": "TRANSFORMERS_OFFLINE", "datasets.config": "HF_DATASETS_OFFLINE"}
+"""Where libraries keep what they have read at their import, and the variable with which a user decides for them."""
+_ours: dict[str, str] = {}
+"""Variables that this process has set for a run and may set otherwise for the next one, trials of a sweep."""
 
 
 def needs_hub(config: RunConfig) -> bool:
@@ -29,11 +37,47 @@ def needs_hub(config: RunConfig) -> bool:
 
 
 def prepare(config: RunConfig) -> None:
-    """Set the variables that libraries read at import; what the user has set stays."""
+    """Set the variables that libraries read at import; what the user has set stays.
+
+    Raises ConfigProblem when a sweep asks for a second CUDA device: a process sees the one that it has begun with.
+    """
     for name, value in _ALWAYS.items():
         os.environ.setdefault(name, value)
-    if not needs_hub(config):
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    _switch_hub(off=not needs_hub(config))
+    if isinstance(config.compute, GpuCompute):
+        _show_one_device(config.compute.device)
+
+
+def _is_the_users(name: str) -> bool:
+    return name in os.environ and os.environ[name] != _ours.get(name)
+
+
+def _switch_hub(*, off: bool) -> None:
+    """Switch the hub off or on, in libraries too that are imported already."""
+    if _is_the_users(_OFFLINE):
+        return
+    if off:
+        os.environ[_OFFLINE] = _ours[_OFFLINE] = "1"
+    elif _OFFLINE not in os.environ:
+        return
+    else:
+        del os.environ[_OFFLINE], _ours[_OFFLINE]
+    for module, users_own in _READ_ONCE.items():
+        if module in sys.modules and users_own not in os.environ:
+            setattr(sys.modules[module], _OFFLINE, off)
+
+
+def _show_one_device(device: int) -> None:
+    """Hide all CUDA devices but one: transformers' Trainer takes every device that it sees."""
+    if _is_the_users(_VISIBLE) or _ours.get(_VISIBLE) == str(device):
+        return
+    if "torch" not in sys.modules:
+        os.environ[_VISIBLE] = _ours[_VISIBLE] = str(device)
+    elif _VISIBLE in _ours:
+        raise ConfigProblem(
+            f"compute.device={device}: this process has begun with device {_ours[_VISIBLE]} and sees no other: "
+            "type one device for all trials of a sweep"
+        )
 
 
 class LibraryLog:

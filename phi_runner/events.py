@@ -1,8 +1,7 @@
 """One stream of events: stages say what happens, sinks turn it into a log, a live view and `run.json`."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import TypeAlias
@@ -68,15 +67,6 @@ class Events:
         event = Event(kind=kind, message=self.redact(message), stage=stage, values=safe)
         for sink in self._sinks:
             sink(event)
-
-    @contextmanager
-    def also(self, sink: Sink) -> Iterator[None]:
-        """Send the events of a block to `sink` as well."""
-        self._sinks.append(sink)
-        try:
-            yield
-        finally:
-            self._sinks.remove(sink)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ A tied child holds the read end of a pipe whose write end only the runner has. W
 (SIGKILL too), the pipe closes and `stop_with_parent` ends the child. Nothing polls, no process is left behind.
 """
 
+import atexit
 import contextlib
 import json
 import os
@@ -11,11 +12,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 
 _WATCHED_FD = "PHI_RUNNER_PARENT_PIPE"
 _LET_GO = b"."
@@ -136,15 +138,60 @@ def _forget(pid: int) -> None:
         os.close(write_end)
 
 
+@atexit.register
+def _part() -> None:
+    """Keep Python from warning at exit of children that outlive us on purpose, or that end because we do."""
+    for child in _children.values():
+        if child.poll() is None:
+            child.returncode = 0
+
+
 def _folder(outputs: Path) -> Path:
     return outputs / "running"
 
 
+def _record_of(running: Running, *, outputs: Path) -> Path:
+    return _folder(outputs) / f"{running.kind}-{running.name}.json"
+
+
+def _read(file: Path) -> Running | None:
+    """Return what a record holds, or None where it is gone or is no record."""
+    try:
+        return Running(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _unlink(file: Path, running: Running) -> None:
+    """Remove the record of a server that has ended, unless another run has written its own there meanwhile."""
+    if _read(file) == running:
+        file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def name_lock(kind: str, name: str, *, outputs: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold a server's name from looking for it to writing it down: of two runs one starts it, the other finds it.
+
+    `on_wait` is called once when another process holds it. Raises OSError.
+    """
+    file = _folder(outputs) / f".{kind}-{name}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        on_wait()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def write_down(running: Running, *, outputs: Path) -> None:
     """Record a running server, so that `teardown` and later runs find it."""
-    folder = _folder(outputs)
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{running.kind}-{running.name}.json"
+    target = _record_of(running, outputs=outputs)
+    target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_suffix(f".{os.getpid()}.tmp")
     aside.write_text(json.dumps(asdict(running), indent=2) + "\n", encoding="utf-8")
     aside.replace(target)
@@ -159,14 +206,13 @@ def listed(*, outputs: Path) -> list[Running]:
     """Return every recorded server that still runs; records of dead ones are removed."""
     found = []
     for file in sorted(_folder(outputs).glob("*.json")):
-        try:
-            running = Running(**json.loads(file.read_text(encoding="utf-8")))
-        except (ValueError, TypeError):
+        running = _read(file)
+        if running is None:
             continue
         if running.alive():
             found.append(running)
         else:
-            file.unlink(missing_ok=True)
+            _unlink(file, running)
     return found
 
 
@@ -174,4 +220,4 @@ def stop_recorded(running: Running, *, outputs: Path) -> None:
     """End a recorded server and forget it."""
     if running.alive():
         stop(running.pid)
-    (_folder(outputs) / f"{running.kind}-{running.name}.json").unlink(missing_ok=True)
+    _unlink(_record_of(running, outputs=outputs), running)

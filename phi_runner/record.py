@@ -21,7 +21,6 @@ class StageRecord:
     key: str = ""
     result: str = ""
     seconds: float = 0.0
-    summary: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,7 +55,10 @@ class RunRecord:
         self._written_at = time.time()
 
     def take(self, event: Event) -> None:
-        """Keep an event."""
+        """Keep an event; of a stage's progress only the latest, or the file would grow with every step."""
+        known = self.events[-1] if self.events else None
+        if known and event.kind is Kind.progress and (known["kind"], known["stage"]) == (event.kind, event.stage):
+            self.events.pop()
         self.events.append(asdict(event))
         if event.kind is not Kind.progress or event.at - self._written_at > _FLUSH_PROGRESS_S:
             self.write()

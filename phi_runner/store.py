@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -98,6 +99,27 @@ class Store:
             ) from err
         return folder
 
+    def scratch_folder(self, stage: str, key: str) -> Path:
+        """Return where a stage keeps what only an interrupted run needs again; removed once the result is in place."""
+        return self.root / stage / f".{key}.scratch"
+
+    def adopt(self, stage: str, key: str) -> bool:
+        """Put a result into place that a killed run had finished but not yet renamed; say whether there was one."""
+        work = self.root / stage / f".{key}.partial"
+        try:
+            manifest = Manifest.read(work)
+        except (OSError, ValueError, TypeError, KeyError):
+            return False
+        if _damage(work, manifest) or self.folder(stage, key).exists():
+            return False
+        work.rename(self.folder(stage, key))
+        return True
+
+    def forget_work(self, stage: str, key: str) -> None:
+        """Remove everything unfinished of a key."""
+        for folder in (self.root / stage / f".{key}.partial", self.scratch_folder(stage, key)):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def look(self, stage: str, key: str) -> tuple[Manifest | None, str]:
         """Return the intact result of a key, or None and what is wrong with what lies there (nothing when new)."""
         folder = self.folder(stage, key)
@@ -154,13 +176,14 @@ class Store:
         if final.exists():
             self.set_aside(stage, key)
         work.rename(final)
+        self.forget_work(stage, key)
         return manifest
 
     def set_aside(self, stage: str, key: str) -> None:
         """Remove a published result so that it can be made again; a crash half way leaves no half result in place."""
-        doomed = self.root / stage / f".{key}.{os.getpid()}.old"
-        self.folder(stage, key).rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        self.folder(stage, key).rename(self.root / stage / f".{key}.{uuid.uuid4().hex}.old")
+        for doomed in (self.root / stage).glob(f".{key}.*.old"):  # an earlier crash may have left one
+            shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _stored(file: Path, *, base: Path) -> StoredFile:

@@ -1,10 +1,11 @@
 """The only home of MLflow: runs with their metrics, and the model registry."""
 
 import io
+import logging
 import os
 import sqlite3
 from collections.abc import Mapping
-from contextlib import redirect_stderr
+from contextlib import closing, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from phi_runner.config.schema import TrackingConfig
 from phi_runner.errors import ConfigProblem, RegisterFailed
 
 _SQLITE = "sqlite:///"
+_log = logging.getLogger(__name__)
 
 
 def uri_of(config: TrackingConfig, *, outputs: Path) -> str:
@@ -55,9 +57,13 @@ class TrackedRun:
         import time
 
         from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
 
         now_ms = int(time.time() * 1000)
-        self._client.log_batch(self.run_id, metrics=[Metric(n, v, now_ms, step) for n, v in values.items()])
+        try:
+            self._client.log_batch(self.run_id, metrics=[Metric(n, v, now_ms, step) for n, v in values.items()])
+        except MlflowException as err:  # a tracker that hiccups must not cost hours of training
+            _log.warning("metrics of step %d are lost: %s", step, err)
 
     def parameters(self, values: Mapping[str, str]) -> None:
         """Record what the run was asked; texts longer than MLflow takes are cut."""
@@ -101,30 +107,33 @@ def open_run(config: TrackingConfig, *, outputs: Path, name: str, marker: Path, 
     return TrackedRun(client, run.info.run_id)
 
 
-def version_exists(uri: str, *, name: str, version: str) -> bool:
-    """Say whether the registry holds a model version.
+def alias_points_to(uri: str, *, name: str, alias: str) -> str:
+    """Return the version that an alias of a registered model points to, or nothing; raises RegisterFailed.
 
     A SQLite registry is asked directly: importing MLflow takes three seconds, and this is asked on every reuse.
     """
     if uri.startswith(_SQLITE):
         file = uri.removeprefix(_SQLITE)
         if not os.path.isfile(file):
-            return False
+            return ""
         query = (
-            "select count(*) from model_versions where name = ? and version = ? and current_stage != 'Deleted_Internal'"
+            "select v.version from registered_model_aliases a join model_versions v on v.name = a.name and "
+            "v.version = a.version where a.name = ? and a.alias = ? and v.current_stage != 'Deleted_Internal'"
         )
         try:
-            with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as database:
-                return bool(database.execute(query, (name, int(version))).fetchone()[0])
-        except (sqlite3.Error, ValueError):
-            return False
+            with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+                found = database.execute(query, (name, alias)).fetchone()
+        except sqlite3.Error:
+            return ""
+        return str(found[0]) if found else ""
     from mlflow.exceptions import MlflowException
 
     try:
-        _client(uri).get_model_version(name, version)
-    except MlflowException:
-        return False
-    return True
+        return str(_client(uri).get_model_version_by_alias(name, alias).version)
+    except MlflowException as err:
+        if err.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return ""
+        raise RegisterFailed(f"MLflow at {uri} does not answer: {' '.join(str(err).split())[:160]}") from err
 
 
 def _signature() -> Any:
@@ -161,23 +170,26 @@ def register(
     mlflow.set_registry_uri(uri)
     client = _client(uri)
     try:
-        with redirect_stderr(io.StringIO()), mlflow.start_run(run_id=run_id):  # its models module prints as well
-            logged = mlflow.transformers.log_model(
-                transformers_model={"model": model, "tokenizer": tokenizer},
-                name="model_output",
-                task="text-generation",
-                prompt_template=prompt_template,
-                signature=_signature(),
-                pip_requirements=requirements,
-                registered_model_name=name,
-                await_registration_for=None,
-            )
-        version = str(logged.registered_model_version)
-        for key, value in tags.items():
-            client.set_model_version_tag(name, version, key, value)
+        version = _registered_before(client, name=name, key=tags["phi_runner.register_key"])
+        if not version:
+            # MLflow's models module prints on its own, whatever its log level is.
+            with redirect_stderr(io.StringIO()), mlflow.start_run(run_id=run_id):
+                logged = mlflow.transformers.log_model(
+                    transformers_model={"model": model, "tokenizer": tokenizer}, name="model_output",
+                    task="text-generation", prompt_template=prompt_template, signature=_signature(),
+                    pip_requirements=requirements,
+                )  # fmt: skip
+                made = mlflow.register_model(logged.model_uri, name, await_registration_for=None, tags=dict(tags))
+            version = str(made.version)
         client.set_registered_model_alias(name, alias, version)
     except MlflowException as err:
         raise RegisterFailed(
             f"MLflow at {uri} did not take the model {name}: {' '.join(str(err).split())[:160]}"
         ) from err
     return version
+
+
+def _registered_before(client: Any, *, name: str, key: str) -> str:
+    """Return the version that an earlier run registered for the same result, or nothing."""
+    found = client.search_model_versions(f"name = '{name}' and tag.`phi_runner.register_key` = '{key}'")
+    return str(found[0].version) if found else ""

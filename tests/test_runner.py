@@ -91,8 +91,50 @@ def test_an_unselected_input_that_contradicts_what_was_typed_is_not_taken(config
     outputs = tmp_path / "outputs"
     _perform(config, outputs=outputs, name="1")
     other = replace(config, stages=[StageName.train], data=FileData(train_file="other.jsonl"))
-    with pytest.raises(MissingInput, match="that fits these overrides"):
+    with pytest.raises(MissingInput, match="that fits the rest of this run"):
         _perform(other, outputs=outputs, name="2", overrides=["data.train_file=other.jsonl"])
+
+
+def test_a_model_is_never_measured_on_a_split_it_was_not_trained_with(config: RunConfig, tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    quick = FullTrain(**runs.train_values(epochs=1))
+    both = replace(config, stages=[_DATA, StageName.train], train=quick)
+    _perform(both, outputs=outputs, name="1")
+    second = _perform(replace(both, seed=1), outputs=outputs, name="2")
+    other = replace(both, stages=[StageName.evaluate], train=FullTrain(**runs.train_values(epochs=2)))
+    record = _perform(other, outputs=outputs, name="3")
+    manifest = json.loads((Path(_stage(record, "evaluate")["result"]) / "manifest.json").read_text())
+    assert manifest["inputs"] == {name: _stage(second, name)["key"] for name in ("data", "train")}
+
+
+def test_a_forced_stage_that_fails_leaves_the_old_result(config: RunConfig, tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    first = _perform(config, outputs=outputs, name="1")
+    result = Path(_stage(first, "data")["result"])
+    source = Path(config.data.train_file)  # type: ignore[attr-defined]
+    source.chmod(0o644)
+    work = outputs / "store/data" / f".{_stage(first, 'data')['key']}.partial"
+    (work / "train.arrow").mkdir(parents=True)  # a folder where a file must go makes the stage fail
+    marker = work.with_suffix(".scratch") / "forced"
+    marker.parent.mkdir()
+    marker.touch()
+    with pytest.raises(OSError, match=r"train\.arrow"):
+        _perform(replace(config, force=[_DATA]), outputs=outputs, name="2")
+    assert (result / "train.arrow").is_file()
+
+
+def test_a_result_that_was_finished_but_not_yet_in_place_is_taken(config: RunConfig, tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    first = _perform(config, outputs=outputs, name="1")
+    result = Path(_stage(first, "data")["result"])
+    result.rename(result.with_name(f".{result.name}.partial"))  # what a kill just before the rename leaves
+    assert _stage(_perform(config, outputs=outputs, name="2"), "data")["status"] == "reused"
+
+
+def test_a_fixed_run_folder_can_be_used_again(config: RunConfig, tmp_path: Path) -> None:
+    for _ in range(2):
+        record = _perform(config, outputs=tmp_path / "outputs", name="same")
+    assert record["status"] == "done"
 
 
 def test_a_failed_stage_leaves_a_true_record_and_nothing_in_the_store(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from phi_runner.config import files
 from phi_runner.config.ranges import out_of_range
 from phi_runner.config.schema import (
     ChatUi,
+    HubModel,
     LocalDeploy,
+    LocalModel,
     LoraTrain,
     NanoModel,
     NoDeploy,
@@ -25,14 +27,15 @@ from phi_runner.errors import ConfigProblem, SweepWouldDeploy
 _SERVING = (StageName.deploy, StageName.flow, StageName.chat)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
+_PASSWORD = re.compile(r"[\w+.-]+://[^/:@]*:[^@]*@")  # as SQLAlchemy reads it: a password may hold a slash
 _ALIAS = re.compile(r"(?!latest$|v[0-9]+$)[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 
 
 def check(config: RunConfig, *, multirun: bool = False) -> None:
     """Raise ConfigProblem naming every rule that the config breaks, or SweepWouldDeploy."""
     problems = [
-        *_stages(config), *out_of_range(config), *_lengths(config), *_sizes(config), *_targets(config),
-        *_take(config), *_names(config), *_serving(config), *files.problems(config),
+        *_stages(config), *out_of_range(config), *_model(config), *_lengths(config), *_sizes(config),
+        *_targets(config), *_take(config), *_names(config), *_tracking(config), *_serving(config), *files.problems(config),
         *extra_arguments.problems(config.train.extra),
     ]  # fmt: skip
     if problems:
@@ -75,11 +78,22 @@ def _stages(config: RunConfig) -> Iterator[str]:
         yield f"force names {', '.join(idle)}, which is not selected: type stages=[{told}]"
 
 
+def _model(config: RunConfig) -> Iterator[str]:
+    """Yield what stands in the way of the model's folder: nano's training values would wreck a pretrained model."""
+    model = config.model
+    if isinstance(model, NanoModel) and model.path:
+        yield f"model.path={model.path} is not made here: type model=local model.path={model.path}"
+    if isinstance(model, LocalModel) and not model.path:
+        yield "model=local needs model.path=FOLDER"
+
+
 def _lengths(config: RunConfig) -> Iterator[str]:
-    if config.train.max_length > config.model.context:
+    """Compare with the context that is set; files.py compares with the one that a model's folder names."""
+    model = config.model
+    if isinstance(model, NanoModel | HubModel) and config.train.max_length > model.context:
         yield (
-            f"train.max_length={config.train.max_length} is longer than model.context={config.model.context}: "
-            f"type train.max_length={config.model.context}"
+            f"train.max_length={config.train.max_length} is longer than model.context={model.context}: "
+            f"type train.max_length={model.context}"
         )
 
 
@@ -114,6 +128,16 @@ def _names(config: RunConfig) -> Iterator[str]:
     for key, value, pattern in asked:
         if not pattern.fullmatch(value):
             yield f"{key}={value!r} is not a legal name{_legal(key, value, pattern)}"
+
+
+def _tracking(config: RunConfig) -> Iterator[str]:
+    uri = config.tracking.uri
+    if _PASSWORD.match(uri):
+        without = f"{uri.partition('://')[0]}://{uri.rpartition('@')[2]}"
+        yield (
+            f"tracking.uri holds a password, which would be kept in the run's files: type tracking.uri={without} and "
+            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (for a database its own, such as PGPASSWORD)"
+        )
     if not config.tracking.experiment.strip():
         yield "tracking.experiment is empty: type tracking.experiment=phi_runner"
 

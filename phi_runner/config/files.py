@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from phi_runner.config import typo
-from phi_runner.config.schema import FileData, RunConfig, StageName
+from phi_runner.config.schema import FileData, NanoModel, RunConfig, StageName
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 _WEIGHTS = ("*.safetensors", "*.bin")
@@ -18,7 +18,7 @@ def problems(config: RunConfig) -> Iterator[str]:
         yield from _looked_at("data.train_file", config.data.train_file, _data_file)
         if config.data.eval_file:
             yield from _looked_at("data.eval_file", config.data.eval_file, _data_file)
-    if StageName.train in config.stages and config.model.path:
+    if StageName.train in config.stages and config.model.path and not isinstance(config.model, NanoModel):
         longest = config.train.max_length
         yield from _looked_at("model.path", config.model.path, lambda _key, path: _model_folder(path, longest=longest))
     yield from _looked_at("outputs", config.outputs, _outputs)

@@ -22,7 +22,7 @@ Say what to run:
 _OVERRIDES = """\
 Change one thing by typing it behind the recipe:
   data.take=1%                      a share of the rows, or a count: data.take=10
-  model=phi3_5_mini                 another model; model.path=FOLDER for one of your own
+  model=phi3_5_mini                 another model; model=local model.path=FOLDER for one of your own
   train=lora train.rank=8           another method, and a setting of it
   compute=gpu                       a CUDA device instead of the processor
   stages=[data,train]               only these stages; what they need is taken from earlier runs

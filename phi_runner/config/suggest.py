@@ -7,6 +7,7 @@ from pathlib import Path
 
 from phi_runner.config import typo
 from phi_runner.config.habits import HABITS, SPELLED
+from phi_runner.config.schema import NanoModel
 from phi_runner.config.typo import likeness
 from phi_runner.config.vocabulary import RECIPE, Key, Vocabulary
 
@@ -38,7 +39,7 @@ def for_key(key: str, raw: str, words: Vocabulary, *, chosen: Mapping[str, str])
 def for_option(group: str, option: str, words: Vocabulary) -> list[str]:
     """Return the overrides that choosing `option` of `group` may have meant, the likeliest first."""
     if group == "model" and (option.startswith((".", "/", "~")) or os.path.isdir(option)):
-        return [f"model.path={option}"]
+        return [f"model=local model.path={option}"]
     if group == "data" and (Path(option).suffix.lower() in _TABLES or os.path.isfile(option)):
         return [f"data=jsonl data.train_file={option}"]
     ids = {preset.name: preset.repo.rpartition("/")[2] for preset in words.groups[group].values()}
@@ -60,8 +61,13 @@ def assignment(path: str, raw: str, words: Vocabulary, *, chosen: Mapping[str, s
     if key is None:
         return f"+{path}={raw}"
     options = words.options_of(key) if key.kinds else []
-    missing = options and chosen.get(key.group) not in options
+    missing = options and (chosen.get(key.group) not in options or _is_made_here(key, words, chosen))
     return (f"{key.group}={options[0]} " if missing else "") + f"{path}={_fitting(key, raw)}"
+
+
+def _is_made_here(key: Key, words: Vocabulary, chosen: Mapping[str, str]) -> bool:
+    """Say whether the key is the folder of a model, and the chosen model comes from no folder."""
+    return key.path == "model.path" and words.kind(key.group, chosen.get(key.group, "")) == NanoModel.kind
 
 
 def _fitting(key: Key, raw: str) -> str:

@@ -53,11 +53,22 @@ class Wanted:
 
 
 def deploy(wanted: Wanted, *, events: StageEvents) -> Running:
-    """Return an endpoint that passed its smoke test; one that serves the same already is kept; raises DeployFailed."""
+    """Return an endpoint that passed its smoke test; one that serves the same already is kept; raises DeployFailed.
+
+    Runs that ask for the same name take turns.
+    """
     if not _NAME.fullmatch(wanted.config.name):
         raise ConfigProblem(f"deploy.name={wanted.config.name!r}: use letters, digits, '.', '_' and '-' only")
     key = keys.ensure(wanted.key_file)
     events.hide(key)
+    name = wanted.config.name
+    with processes.name_lock(
+        KIND, name, outputs=wanted.outputs, on_wait=lambda: events.info(f"another run deploys {name}: waiting")
+    ):
+        return _deploy(wanted, key=key, events=events)
+
+
+def _deploy(wanted: Wanted, *, key: str, events: StageEvents) -> Running:
     old = processes.find(KIND, wanted.config.name, outputs=wanted.outputs)
     if old is None:
         return _start(wanted, key=key, old=None, events=events)

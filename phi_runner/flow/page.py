@@ -61,15 +61,29 @@ def serve(
     folder: Path, *, name: str, connection: pf.Connection, host: str, port: int, outputs: Path, detach: bool,
     timeout_s: float = 90.0,
 ) -> Running:  # fmt: skip
-    """Start the page of the flow in `folder` in place of the one of that name, and return it when it is healthy."""
+    """Start the page of the flow in `folder` in place of the one of that name, and return it when it is healthy.
+
+    Runs that ask for the same name take turns.
+    """
     lacking = pf.missing("fastapi", "uvicorn")
     if lacking:
         raise FlowFailed(lacking)
     connection.key()  # better to fail here than in the child's log
     if not (folder / "flow.dag.yaml").is_file():
         raise FlowFailed(f"there is no flow in {folder}: render it with stages=[flow]")
-    _end_earlier(name, outputs=outputs)
-    port = _claim(host, port)
+    with processes.name_lock(KIND, name, outputs=outputs):
+        _end_earlier(name, outputs=outputs)
+        return _start(
+            folder, name=name, connection=connection, host=host, port=_claim(host, port), outputs=outputs,
+            detach=detach, timeout_s=timeout_s,
+        )  # fmt: skip
+
+
+def _start(
+    folder: Path, *, name: str, connection: pf.Connection, host: str, port: int, outputs: Path, detach: bool,
+    timeout_s: float,
+) -> Running:  # fmt: skip
+    """Start a page, wait until it is healthy and write it down; whatever goes wrong on the way, it is stopped."""
     url, log = _url(host, port), outputs / "logs" / f"flow-{name}.log"
     arguments = [
         "--folder", folder.resolve(), "--home", outputs.resolve() / "promptflow", "--host", host, "--port", port,

@@ -58,3 +58,9 @@ def _cpu_multiplies_bf16() -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def out_of_memory(err: BaseException) -> bool:
+    """Say whether an error of torch means that memory ran out; it has one class for that on CUDA and none on a CPU."""
+    text = str(err).lower()
+    return isinstance(err, MemoryError) or "out of memory" in text or "can't allocate memory" in text

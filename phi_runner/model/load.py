@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phi_runner.config.schema import HubModel, ModelConfig, NanoModel
+from phi_runner.config.schema import HubModel, LocalModel, ModelConfig, NanoModel
 from phi_runner.errors import ConfigProblem, TrainFailed
 from phi_runner.model import tokenizer as bpe
 
 END_OF_TURN = "<|end|>"
+_SAVED = "saved"
+"""Marks a base folder that was written to its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +21,7 @@ class Start:
     tokenizer: Any
     base: str
     revision: str
+    """The hub's commit, so that later stages open the very same base."""
 
 
 def start(config: ModelConfig, *, texts: list[str], seed: int, folder: Path) -> Start:
@@ -29,14 +32,22 @@ def start(config: ModelConfig, *, texts: list[str], seed: int, folder: Path) -> 
         return Start(model=model, tokenizer=tokenizer, base=str(path), revision="")
     match config:
         case NanoModel():
-            model, tokenizer = _nano(config, texts=texts, seed=seed)
-            save(model, tokenizer, folder=folder / "base")
+            base = folder / "base"
+            if (base / _SAVED).is_file():  # an interrupted training goes on from the very base it began with
+                model, tokenizer = pretrained(str(base))
+            else:
+                model, tokenizer = _nano(config, texts=texts, seed=seed)
+                save(model, tokenizer, folder=base)
+                (base / _SAVED).touch()
             return Start(model=model, tokenizer=tokenizer, base="base", revision="")
         case HubModel():
             model, tokenizer = pretrained(
                 config.repo, revision=config.revision, trust_remote_code=config.trust_remote_code
             )
-            return Start(model=model, tokenizer=tokenizer, base=config.repo, revision=config.revision)
+            commit = getattr(model.config, "_commit_hash", None) or config.revision
+            return Start(model=model, tokenizer=tokenizer, base=config.repo, revision=commit)
+        case LocalModel():
+            raise ConfigProblem("model=local needs model.path=FOLDER")
         case unknown:
             raise ConfigProblem(f"model={unknown.kind} cannot be opened")
 
@@ -102,13 +113,15 @@ def save(model: Any, tokenizer: Any, *, folder: Path) -> None:
     core.generation_config.save_pretrained(folder)
 
 
-def trained(folder: Path, *, adapter: bool, base: str, revision: str) -> tuple[Any, Any]:
+def trained(
+    folder: Path, *, adapter: bool, base: str, revision: str, trust_remote_code: bool = False
+) -> tuple[Any, Any]:
     """Open a training result in fp32; an adapter is merged into its base, so what returns is one plain model."""
     if not adapter:
-        return pretrained(str(folder))
+        return pretrained(str(folder), trust_remote_code=trust_remote_code)
     from peft import PeftModel
     from transformers import AutoTokenizer
 
-    model, _tokenizer = pretrained(base, revision=revision or "main")
+    model, _tokenizer = pretrained(base, revision=revision or "main", trust_remote_code=trust_remote_code)
     merged = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     return merged, AutoTokenizer.from_pretrained(folder, local_files_only=True)

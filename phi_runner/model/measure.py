@@ -1,10 +1,12 @@
 """Held-out loss of a model and its greedy answers, in padded batches."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from phi_runner.model.device import Device
+from phi_runner.errors import TrainFailed
+from phi_runner.model.device import Device, out_of_memory
 from phi_runner.model.tokens import IGNORED, Dialogue, TokenRows
 
 
@@ -25,6 +27,17 @@ def _pad(rows: list[list[int]], value: int, *, left: bool) -> Any:
     return torch.tensor(padded)
 
 
+@contextmanager
+def _room(batch_size: int) -> Iterator[None]:
+    """Word a lack of memory: raises TrainFailed naming the setting that needs less."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as err:
+        if not out_of_memory(err):
+            raise
+        raise TrainFailed(f"out of memory with evaluate.batch_size={batch_size}: type a smaller one") from err
+
+
 def held_out_loss(model: Any, rows: TokenRows, *, pad: int, batch_size: int, device: Device) -> float:
     """Return the mean cross entropy per labelled token, in nats."""
     import torch
@@ -37,9 +50,10 @@ def held_out_loss(model: Any, rows: TokenRows, *, pad: int, batch_size: int, dev
             ids = _pad([rows.input_ids[i] for i in batch], pad, left=False).to(device.name)
             mask = _pad([[1] * len(rows.input_ids[i]) for i in batch], 0, left=False).to(device.name)
             labels = _pad([rows.labels[i] for i in batch], IGNORED, left=False).to(device.name)[:, 1:]
-            logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
             wanted = labels != IGNORED
-            total += cross_entropy(logits[wanted].float(), labels[wanted], reduction="sum").item()
+            with _room(batch_size), torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=device.bf16):
+                logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1][wanted]
+            total += cross_entropy(logits.float(), labels[wanted], reduction="sum").item()
             count += int(wanted.sum())
     return total / count if count else math.nan
 
@@ -60,7 +74,8 @@ def answers(
         for batch in _batches(_by_length(prompts), batch_size):
             ids = _pad([prompts[i] for i in batch], tokenizer.pad_token_id, left=True).to(device.name)
             mask = _pad([[1] * len(prompts[i]) for i in batch], 0, left=True).to(device.name)
-            out = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False)
+            with _room(batch_size):
+                out = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False)
             for position, row in zip(batch, out[:, ids.shape[1] :].tolist(), strict=True):
                 found[position] = tokenizer.decode(row, skip_special_tokens=True).strip()
             done += len(batch)

@@ -9,7 +9,7 @@ from phi_runner.config.schema import FullTrain, LoraTrain, Scheduler, TrainConfi
 from phi_runner.errors import ConfigProblem, TrainFailed
 from phi_runner.events import StageEvents
 from phi_runner.model import checkpoints
-from phi_runner.model.device import Device
+from phi_runner.model.device import Device, out_of_memory
 from phi_runner.model.tokens import TokenRows
 from phi_runner.model.watch import MetricSink, Watch
 
@@ -30,7 +30,8 @@ class Training:
 
     def losses(self) -> list[float]:
         """Return the training losses in the order of their steps."""
-        return [line["loss"] for line in self.history if "loss" in line]
+        found = [line["loss"] for line in self.history if "loss" in line]
+        return found or [line["train_loss"] for line in self.history if "train_loss" in line]
 
 
 def _adapters(config: TrainConfig, model: Any) -> Any:
@@ -72,17 +73,14 @@ def _batches(config: TrainConfig, device: Device) -> dict[str, int]:
     }
 
 
-def _arguments(config: TrainConfig, *, device: Device, seed: int, folder: Path, rows: int) -> Any:
+def _arguments(config: TrainConfig, *, device: Device, seed: int, folder: Path) -> Any:
     from trl import SFTConfig
 
-    epochs_between = math.ceil(config.epochs / _MOST_EVALUATIONS)
-    batches = _batches(config, device)
-    per_epoch = math.ceil(rows / (batches["per_device_train_batch_size"] * batches["gradient_accumulation_steps"]))
     ours: dict[str, Any] = {
         "output_dir": str(folder),
         "learning_rate": config.learning_rate,
         "num_train_epochs": config.epochs,
-        **batches,
+        **_batches(config, device),
         "lr_scheduler_type": _SCHEDULERS[config.scheduler],
         "warmup_steps": config.warmup_ratio,  # transformers 5 reads a float below 1 as a share of all steps
         "weight_decay": config.weight_decay,
@@ -98,8 +96,7 @@ def _arguments(config: TrainConfig, *, device: Device, seed: int, folder: Path, 
         "logging_steps": config.log_steps,
         "logging_first_step": True,
         "logging_nan_inf_filter": False,  # on, it reports a lost training as a loss of 0
-        "eval_strategy": "epoch" if epochs_between == 1 else "steps",
-        "eval_steps": per_epoch * epochs_between,
+        "eval_strategy": "epoch" if config.epochs <= _MOST_EVALUATIONS else "steps",
         "save_strategy": "steps",
         "save_steps": config.save_steps,
         "save_total_limit": 2,
@@ -123,24 +120,27 @@ def fit(
 ) -> Training:  # fmt: skip
     """Train on token rows, continuing from the newest checkpoint in `folder`; raises TrainFailed when it cannot."""
     from transformers import PrinterCallback
-    from trl import SFTTrainer
 
-    from phi_runner.model.loss import LabelledLossTrainer
+    from phi_runner.model.trainer import PhiTrainer
 
-    arguments = _arguments(config, device=device, seed=seed, folder=folder, rows=len(train_rows.input_ids))
-    trainer = (LabelledLossTrainer if device.cpu else SFTTrainer)(
+    arguments = _arguments(config, device=device, seed=seed, folder=folder)
+    trainer = PhiTrainer(
         model=model, args=arguments, processing_class=tokenizer, train_dataset=_dataset(train_rows),
         eval_dataset=_dataset(eval_rows), peft_config=_adapters(config, model),
         callbacks=[Watch(events, sink=sink)],
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
+    if "eval_steps" not in config.extra:
+        per_step = arguments.train_batch_size * arguments.gradient_accumulation_steps
+        per_epoch = math.ceil(len(trainer.train_dataset) / per_step)  # known only now: packing makes fewer rows
+        arguments.eval_steps = per_epoch * math.ceil(config.epochs / _MOST_EVALUATIONS)
     checkpoint = checkpoints.newest(folder)
     if checkpoint:
         events.info(f"continues from step {checkpoint.name.rpartition('-')[2]}, the last checkpoint")
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except (RuntimeError, MemoryError) as err:
-        if "out of memory" in str(err).lower() or "can't allocate" in str(err).lower() or isinstance(err, MemoryError):
+        if out_of_memory(err):
             raise TrainFailed(
                 f"out of memory with train.batch_size={config.batch_size}: halve it and double train.accumulation_steps"
             ) from err

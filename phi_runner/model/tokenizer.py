@@ -1,6 +1,7 @@
 """A Phi-3-shaped BPE tokenizer trained on the user's own dialogues, for models that are made here."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ SPECIAL_TOKENS = (
 """Phi-3's control tokens in its own order (added_tokens of microsoft/Phi-3-mini-4k-instruct)."""
 
 _BYTES = [f"<0x{value:02X}>" for value in range(256)]
+_MOST_CHARACTERS = 300
 _TEMPLATE = Path(__file__).with_name("phi3.jinja")
 
 
@@ -36,6 +38,17 @@ def train(texts: Iterable[str], *, vocab_size: int, context: int) -> Any:
     )  # fmt: skip
 
 
+def _alphabet(texts: Iterable[str]) -> list[str]:
+    """Return the characters that become tokens of their own, the most frequent ones; the rest fall back to bytes.
+
+    Left to the trainer, which of equally rare characters make it depends on the process, and a resumed training would
+    go on with another vocabulary.
+    """
+    counted = Counter(character for text in texts for character in text.replace(" ", "▁"))
+    ranked = sorted(counted, key=lambda character: (-counted[character], character))
+    return ranked[:_MOST_CHARACTERS]
+
+
 def _learn(texts: Iterable[str], *, vocab_size: int) -> str:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -45,9 +58,11 @@ def _learn(texts: Iterable[str], *, vocab_size: int) -> str:
     core.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
+    texts = list(texts)
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=["<unk>", "<s>", "</s>", *_BYTES], show_progress=False, limit_alphabet=300
-    )
+        vocab_size=vocab_size, special_tokens=["<unk>", "<s>", "</s>", *_BYTES], show_progress=False,
+        limit_alphabet=_MOST_CHARACTERS, initial_alphabet=_alphabet(texts),
+    )  # fmt: skip
     core.train_from_iterator(texts, trainer)
     learnt: dict[str, Any] = json.loads(core.to_str())
     # The trainer wants the bytes as special tokens; a text that spells "<0x41>" must not become one.

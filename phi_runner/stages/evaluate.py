@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from phi_runner.artifacts import Dataset, Scorecard, TrainedModel
@@ -25,17 +26,17 @@ def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Scorecard:
     place = device.choose(config.compute, precision=config.train.precision)
     dialogues = rows.dialogues(dataset.test_file)
     prompts = dialogues[: config.evaluate.prompts]
-    model, tokenizer = load.pretrained(trained.base_location, revision=trained.revision or "main")
-    loss_before, answers_before = _measure(
-        model, tokenizer, dialogues, prompts, config=config, place=place, rundir=rundir, label="base"
+    measured = partial(_measure, dialogues=dialogues, config=config, trained=trained, place=place, rundir=rundir)
+    model, tokenizer = load.pretrained(
+        trained.base_location, revision=trained.revision or "main", trust_remote_code=trained.trust_remote_code
     )
+    loss_before, answers_before = measured(model, tokenizer, label="base")
     del model  # two models of a real size do not fit side by side
     model, tokenizer = load.trained(
-        trained.model_folder, adapter=trained.adapter, base=trained.base_location, revision=trained.revision
-    )
-    loss_after, answers_after = _measure(
-        model, tokenizer, dialogues, prompts, config=config, place=place, rundir=rundir, label="trained"
-    )
+        trained.model_folder, adapter=trained.adapter, base=trained.base_location, revision=trained.revision,
+        trust_remote_code=trained.trust_remote_code,
+    )  # fmt: skip
+    loss_after, answers_after = measured(model, tokenizer, label="trained")
     table = _side_by_side(
         prompts, answers_before, answers_after, tokenizer=tokenizer, limit=config.evaluate.max_new_tokens
     )
@@ -64,16 +65,15 @@ def _question(dialogue: "Dialogue") -> "tuple[Dialogue, str]":
 
 
 def _measure(
-    model: Any, tokenizer: Any, dialogues: "list[Dialogue]", prompts: "list[Dialogue]", *, config: RunConfig,
+    model: Any, tokenizer: Any, *, dialogues: "list[Dialogue]", config: RunConfig, trained: TrainedModel,
     place: "Device", rundir: RunDir, label: str,
 ) -> tuple[float, list[str]]:  # fmt: skip
     from phi_runner.model import measure, tokens
 
-    rows = tokens.tokenise(tokenizer, dialogues, max_length=config.train.max_length)
+    prompts = dialogues[: config.evaluate.prompts]
+    rows = tokens.tokenise(tokenizer, dialogues, max_length=trained.max_length)
     if not rows.input_ids:
-        raise TrainFailed(
-            f"no held-out dialogue fits into train.max_length={config.train.max_length}: type a larger one"
-        )
+        raise TrainFailed(f"no held-out dialogue fits into train.max_length={trained.max_length}: type a larger one")
     size = config.evaluate.batch_size
     loss = measure.held_out_loss(model, rows, pad=tokenizer.pad_token_id, batch_size=size, device=place)
     rundir.events.info(f"held-out loss of the {label} model: {loss:.3f}", loss=loss)

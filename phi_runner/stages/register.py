@@ -9,7 +9,7 @@ from phi_runner.artifacts import Artifact, Registered, Scorecard, TrainedModel
 from phi_runner.config.schema import RunConfig, StageName
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 from phi_runner.template import template_hash
-from phi_runner.tracking import uri_of, version_exists
+from phi_runner.tracking import alias_points_to, uri_of
 
 _PROMPT = "{prompt}"
 
@@ -22,8 +22,9 @@ def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Registered:
     trained = inputs.get(StageName.train, TrainedModel)
     scorecard = inputs.get(StageName.evaluate, Scorecard)
     model, tokenizer = load.trained(
-        trained.model_folder, adapter=trained.adapter, base=trained.base_location, revision=trained.revision
-    )
+        trained.model_folder, adapter=trained.adapter, base=trained.base_location, revision=trained.revision,
+        trust_remote_code=trained.trust_remote_code,
+    )  # fmt: skip
     source = trained.model_folder
     if trained.adapter:
         # MLflow reloads a PEFT object with a local base wrongly and says nothing, so what it gets is one plain model.
@@ -40,7 +41,7 @@ def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Registered:
         prompt_template=_prompt_template(tokenizer),
         name=config.register.name,
         alias=config.register.alias,
-        tags=_tags(trained, scorecard, inputs),
+        tags={"phi_runner.register_key": rundir.key} | _tags(trained, scorecard, inputs),
         requirements=_requirements(),
     )
     rundir.events.info(f"registered {config.register.name} version {number}, alias {config.register.alias}")
@@ -90,13 +91,16 @@ def _requirements() -> list[str]:
 
 
 def still_true(_config: RunConfig, artifact: Artifact, _outputs: Path) -> str:
-    """Say so when the registry has lost the version or the weights it was made from are gone."""
+    """Say so when the registry no longer has this version under its alias, or the weights are gone."""
     if not isinstance(artifact, Registered):
         raise TypeError(f"a {type(artifact).__name__} is not a registered model")
     if not (artifact.model_folder / "config.json").is_file():
         return f"the weights in {artifact.source} are gone"
-    if not version_exists(artifact.tracking_uri, name=artifact.name, version=artifact.version):
-        return f"the registry no longer has {artifact.name} version {artifact.version}"
+    version = alias_points_to(artifact.tracking_uri, name=artifact.name, alias=artifact.alias)
+    if version != artifact.version:
+        return (
+            f"the alias {artifact.alias} of {artifact.name} points to {version or 'nothing'}, not to {artifact.version}"
+        )
     return ""
 
 

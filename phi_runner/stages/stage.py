@@ -26,12 +26,17 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunDir:
-    """Where a stage works: `folder` is its own and survives an interruption, `outputs` is shared by all runs."""
+    """Where a stage works: `folder` becomes its result, `scratch` does not; both survive an interruption."""
 
     folder: Path
     outputs: Path
     key: str
     events: StageEvents
+
+    @property
+    def scratch(self) -> Path:
+        """Where checkpoints and the like go: beside the result, removed once it is in place."""
+        return self.folder.with_name(f"{self.folder.name.removesuffix('.partial')}.scratch")
 
 
 def nothing(_config: RunConfig) -> list[Path]:

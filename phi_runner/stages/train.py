@@ -1,14 +1,13 @@
 """Stage `train`: a dataset in, trained weights or an adapter out, with its curve, its tokenizer and its history."""
 
 import json
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phi_runner.artifacts import Dataset, TrainedModel
 from phi_runner.config.dump import flat
-from phi_runner.config.schema import LoraTrain, NanoModel, RunConfig, StageName
+from phi_runner.config.schema import HubModel, LoraTrain, NanoModel, RunConfig, StageName
 from phi_runner.errors import TrainFailed
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 from phi_runner.template import template_hash
@@ -40,17 +39,18 @@ def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel:
     )  # fmt: skip
     train_rows, test_rows = tokenise(train_dialogues), tokenise(rows.dialogues(dataset.test_file))
     _tell_lengths(train_rows, test_rows, config, rundir)
+    rundir.scratch.mkdir(parents=True, exist_ok=True)
     tracked = tracking.open_run(
-        config.tracking, outputs=rundir.outputs, name=f"train-{rundir.key[:12]}", marker=rundir.folder / _RUN_MARKER,
+        config.tracking, outputs=rundir.outputs, name=f"train-{rundir.key[:12]}", marker=rundir.scratch / _RUN_MARKER,
         tags={"phi_runner.key": rundir.key, "phi_runner.data_hash": dataset.content_hash},
     )  # fmt: skip
     tracked.parameters(flat(config, part="model") | flat(config, part="train") | {"seed": str(config.seed)})
     try:
         training = sft.fit(
             start.model, start.tokenizer, train_rows=train_rows, eval_rows=test_rows, config=config.train, device=place,
-            seed=config.seed, folder=rundir.folder / _CHECKPOINTS, events=rundir.events, sink=tracked,
+            seed=config.seed, folder=rundir.scratch / _CHECKPOINTS, events=rundir.events, sink=tracked,
         )  # fmt: skip
-    except TrainFailed:
+    except (Exception, KeyboardInterrupt):
         tracked.fail()
         raise
     adapter = isinstance(config.train, LoraTrain)
@@ -61,11 +61,16 @@ def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel:
     _leave(training, start, tracked, rundir=rundir)
     losses = training.losses()
     return TrainedModel(
-        folder=rundir.folder, base=start.base, revision=start.revision, adapter=adapter, parameters=parameters,
+        folder=rundir.folder, base=start.base, revision=start.revision, trust_remote_code=_trusts(config),
+        adapter=adapter, max_length=config.train.max_length, parameters=parameters,
         steps=training.steps, loss_first=losses[0], loss_last=losses[-1],
         template_hash=template_hash(rundir.folder / "model"), data_hash=dataset.content_hash,
         tracking_run=tracked.run_id,
     )  # fmt: skip
+
+
+def _trusts(config: RunConfig) -> bool:
+    return isinstance(config.model, HubModel) and config.model.trust_remote_code
 
 
 def _texts(dialogues: "list[Dialogue]") -> list[str]:
@@ -76,7 +81,7 @@ def _warn_about_random_base(config: RunConfig, rundir: RunDir) -> None:
     if isinstance(config.model, NanoModel) and not config.model.path and isinstance(config.train, LoraTrain):
         rundir.events.warn(
             "model=phi3_nano starts from random weights, which an adapter alone can hardly teach to speak; "
-            "type train=full, or model.path=FOLDER of a model that was trained before"
+            "type train=full, or model=local model.path=FOLDER of a model that was trained before"
         )
 
 
@@ -99,7 +104,7 @@ def _tell_lengths(train_rows: "TokenRows", test_rows: "TokenRows", config: RunCo
 
 
 def _leave(training: "object", start: "object", tracked: "TrackedRun", *, rundir: RunDir) -> None:
-    """Write the result's files; the checkpoints, no longer needed, go last."""
+    """Write the result's files."""
     from phi_runner import plots
     from phi_runner.model import load
     from phi_runner.model.load import Start
@@ -113,8 +118,6 @@ def _leave(training: "object", start: "object", tracked: "TrackedRun", *, rundir
     plots.loss_curve(training.history, file=curve, title=f"loss, {training.steps} steps")
     tracked.artifact(curve)
     tracked.finish()
-    shutil.rmtree(rundir.folder / _CHECKPOINTS, ignore_errors=True)
-    (rundir.folder / _RUN_MARKER).unlink(missing_ok=True)
 
 
 def local_inputs(config: RunConfig) -> list[Path]:
@@ -134,12 +137,12 @@ STAGE = Stage(
         "model/checkpoints.py",
         "model/device.py",
         "model/load.py",
-        "model/loss.py",
         "model/phi3.jinja",
         "model/rows.py",
         "model/sft.py",
         "model/tokenizer.py",
         "model/tokens.py",
+        "model/trainer.py",
         "model/watch.py",
         "stages/train.py",
         "template.py",

@@ -31,6 +31,11 @@ def _gone(folder: Path) -> bool:
     return not _processes_of(folder)
 
 
+def _bytes_of(folder: Path) -> list[bytes]:
+    [model] = folder.glob("outputs/store/train/*/model")
+    return [(model / name).read_bytes() for name in ("model.safetensors", "tokenizer.json")]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_kill_dash_nine_at_random_moments_never_changes_the_result(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -43,6 +48,7 @@ def test_kill_dash_nine_at_random_moments_never_changes_the_result(tmp_path_fact
     begun = time.monotonic()
     cli.run(plain, *arguments)
     whole_s = time.monotonic() - begun
+    weights = _bytes_of(plain)
     wanted = {name: key for name, key in cli.keys(cli.records(plain)[-1]).items() if name in _PURE}
     chance = random.Random(int(os.environ.get("PHI_RUNNER_SEED", "0")))
     resumed = 0
@@ -61,4 +67,5 @@ def test_kill_dash_nine_at_random_moments_never_changes_the_result(tmp_path_fact
         assert record["status"] == "done", f"kill at {moment_s:.1f} s"
         assert {name: key for name, key in cli.keys(record).items() if name in _PURE} == wanted
         assert record["values"]["answer"] == "Mars."
+        assert _bytes_of(folder) == weights, f"kill at {moment_s:.1f} s changed the weights or the tokenizer"
     print(f"{_KILLS} kills within {whole_s:.0f} s, {resumed} continued from a checkpoint")

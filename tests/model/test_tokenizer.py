@@ -1,5 +1,7 @@
 """The tokenizer made here: any text survives it, and the control tokens are single ones."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -19,6 +21,19 @@ def tokenizer() -> Any:
 def test_any_text_comes_back(tokenizer: Any, text: str) -> None:
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert tokenizer.decode(ids) == text
+
+
+def test_many_equally_rare_characters_give_the_same_vocabulary_in_every_process() -> None:
+    program = (
+        "from phi_runner.model import tokenizer as bpe\n"
+        "texts = [chr(0x4E00 + n) for n in range(900)]\n"
+        "print(sorted(bpe.train(texts, vocab_size=700, context=128).get_vocab().items()))\n"
+    )
+    said = {
+        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=100).stdout
+        for _ in range(2)
+    }
+    assert len(said) == 1
 
 
 def test_control_tokens_are_single_ids_inside_the_vocabulary(tokenizer: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from phi_runner import artifacts, runner
 from phi_runner.artifacts import Registered, Scorecard, TrainedModel
-from phi_runner.config.schema import FileData, FullTrain, RunConfig, StageName
+from phi_runner.config.schema import FileData, FullTrain, RegisterConfig, RunConfig, StageName
 from phi_runner.errors import TrainFailed
 from phi_runner.template import template_hash
 from tests import runs
@@ -139,7 +139,22 @@ def test_a_second_run_reuses_all_of_it_until_the_registry_loses_the_version(
     MlflowClient(tracking_uri=registered.tracking_uri).delete_model_version(registered.name, registered.version)
     lost = _perform(config, "lost")
     assert [lost[stage]["status"] for stage in _STAGES] == ["reused"] * 3 + ["done"]
-    assert f"no longer has {registered.name} version {registered.version}" in lost["register"]["why"]
+    assert "points to nothing, not to" in lost["register"]["why"]
+
+
+def test_going_back_to_an_earlier_config_moves_the_alias_back(config: RunConfig, stages: dict[str, Any]) -> None:
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{config.outputs}/mlflow.db"
+    versions = []
+    for name, epochs in (("first", 2), ("second", 3), ("back", 2)):
+        quick = replace(config, train=FullTrain(**runs.train_values(epochs=epochs)))
+        done = _perform(replace(quick, register=RegisterConfig(name="moved")), name)
+        versions.append(artifacts.load(Registered, folder=Path(done["register"]["result"])).version)
+        assert (
+            str(MlflowClient(tracking_uri=uri).get_model_version_by_alias("moved", "champion").version) == versions[-1]
+        )
+    assert versions == ["1", "2", "1"]
 
 
 def test_an_adapter_on_a_local_folder_is_merged_to_the_same_model(

@@ -19,6 +19,7 @@ from phi_runner.config.schema.sources import (
     FileData,
     HubData,
     HubModel,
+    LocalModel,
     ModelConfig,
     NanoModel,
     Recommended,
@@ -54,6 +55,7 @@ __all__ = [
     "HubData",
     "HubModel",
     "LocalDeploy",
+    "LocalModel",
     "LoraTrain",
     "ModelConfig",
     "NanoModel",
@@ -75,7 +77,7 @@ __all__ = [
 
 SCHEMAS: dict[str, dict[str, type]] = {
     "data": {"sample": SampleData, "file": FileData, "hub": HubData},
-    "model": {"nano": NanoModel, "hub": HubModel},
+    "model": {"nano": NanoModel, "hub": HubModel, "local": LocalModel},
     "train": {"full": FullTrain, "lora": LoraTrain},
     "compute": {"cpu": CpuCompute, "gpu": GpuCompute},
     "deploy": {"none": NoDeploy, "local": LocalDeploy},

@@ -78,6 +78,7 @@ class Recommended:
     epochs: int = 3
     batch_size: int = 4
     eval_batch_size: int = 4
+    """Rows that are measured at once when the held-out loss is taken."""
     warmup_ratio: float = 0.1
     weight_decay: float = 0.0
     adam_beta2: float = 0.999
@@ -93,8 +94,6 @@ class ModelConfig:
     kind: ClassVar[str] = ""
     path: str = ""
     """A local Hugging Face folder (weights, config, tokenizer with chat template) to start from instead."""
-    context: int = 4096
-    """Longest dialogue the model can read, in tokens."""
     recommended: Recommended = field(default_factory=Recommended)
     """Training values that suit this model."""
 
@@ -104,6 +103,8 @@ class NanoModel(ModelConfig):
     """A small Phi-3-architecture model with random weights; its BPE tokenizer is trained on the data."""
 
     kind: ClassVar[str] = "nano"
+    context: int = 4096
+    """Longest dialogue the model can read, in tokens."""
     hidden_size: int = 256
     intermediate_size: int = 704
     layers: int = 4
@@ -113,10 +114,19 @@ class NanoModel(ModelConfig):
 
 
 @dataclass(kw_only=True, slots=True)
+class LocalModel(ModelConfig):
+    """The model in the folder `path`; how much it can read stands in the folder's own config.json."""
+
+    kind: ClassVar[str] = "local"
+
+
+@dataclass(kw_only=True, slots=True)
 class HubModel(ModelConfig):
     """A pretrained model of the Hugging Face hub."""
 
     kind: ClassVar[str] = "hub"
+    context: int = 4096
+    """Longest dialogue the model can read, in tokens."""
     repo: str = MISSING
     """Model id, `owner/name`."""
     revision: str = "main"
