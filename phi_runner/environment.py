@@ -80,6 +80,11 @@ def _show_one_device(device: int) -> None:
         )
 
 
+def cuda_number(device: int) -> int:
+    """Return the number that `compute.device` has in this process: 0 where it is the only one to be seen."""
+    return 0 if os.environ.get(_VISIBLE) == str(device) else device
+
+
 class LibraryLog:
     """Sends what libraries log or warn into the run's log file during a block, instead of over the live view."""
 
@@ -89,11 +94,14 @@ class LibraryLog:
         self._handler.setLevel(logging.WARNING)
 
     def __enter__(self) -> None:
-        logging.captureWarnings(True)
+        self._filters = warnings.catch_warnings()
+        self._filters.__enter__()
         warnings.simplefilter("default")
+        logging.captureWarnings(True)
         logging.getLogger().addHandler(self._handler)
 
     def __exit__(self, *_exception: object) -> None:
         logging.getLogger().removeHandler(self._handler)
         logging.captureWarnings(False)
+        self._filters.__exit__(None, None, None)
         self._handler.close()

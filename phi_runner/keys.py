@@ -59,20 +59,27 @@ def parts(stage: Stage, config: RunConfig, inputs: Inputs) -> Parts:
 def _about(name: str, before: str | None, after: str | None) -> str:
     kind, _, rest = name.partition(":")
     if kind == "config":
-        return f"{rest} {before or '(unset)'} -> {after or '(unset)'}"
+        return f"{rest} {_shown(before)} -> {_shown(after)}"
     if kind == "input":
-        return f"{rest} made a new result"
+        return f"it reads another result of {rest}"
     if kind == "library":
         return f"{rest} {before or '(none)'} -> {after or '(none)'}"
-    return f"{'code' if kind == 'code' else 'bytes of'} {rest} changed"
+    what = "code" if kind == "code" else "bytes of"
+    return f"{what} {rest} changed" if before and after else f"{what} {rest} {'come new' if after else 'are gone'}"
 
 
-def difference(before: Parts, after: Parts, *, most: int = 3) -> str:
-    """Say in one line which parts of a key changed, the user's own choices first."""
+def _shown(text: str | None) -> str:
+    return "(unset)" if text is None else text or "''"
+
+
+def _changed(before: Parts, after: Parts) -> list[str]:
+    return [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+
+
+def difference(stored: list[Parts], after: Parts, *, most: int = 3) -> str:
+    """Say in one line what parts a key from the nearest stored one, the user's own choices first."""
+    before = min(stored, key=lambda parts: len(_changed(parts, after)))
     order = {"config": 0, "bytes": 1, "input": 2, "library": 3, "code": 4}
-    changed = sorted(
-        (name for name in before.keys() | after.keys() if before.get(name) != after.get(name)),
-        key=lambda name: (order[name.partition(":")[0]], name),
-    )
+    changed = sorted(_changed(before, after), key=lambda name: (order[name.partition(":")[0]], name))
     told = [_about(name, before.get(name), after.get(name)) for name in changed[:most]]
     return "; ".join(told) + (f"; and {len(changed) - most} more" if len(changed) > most else "")

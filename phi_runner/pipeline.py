@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from phi_runner import artifacts, keys, processes
+from phi_runner import artifacts, keys, processes, summary
 from phi_runner.artifacts import Artifact
 from phi_runner.config.schema import RunConfig, StageName
 from phi_runner.console import Console
@@ -74,6 +74,8 @@ class Run:
             self.keys[stage.name] = key
         except (Exception, KeyboardInterrupt) as err:
             self._tell(Kind.stage_failed, stage, f"failed: {first_line(err)}", why=first_line(err))
+            if isinstance(err, KeyboardInterrupt):
+                self.record.stage(stage.name).status = "interrupted"
             raise
 
     def _inputs(self, stage: Stage) -> Inputs:
@@ -104,7 +106,7 @@ class Run:
                 else "it was stored by another version"
             )
             if artifact and not why:
-                self._link(stage, folder)
+                self._leave(stage, artifact)
                 self._tell(
                     Kind.stage_reused, stage, f"reused {key[:12]}: nothing it depends on has changed", why="unchanged"
                 )
@@ -125,8 +127,8 @@ class Run:
             return f"the stored result is damaged ({damage})"
         if any(self.store.work_folder(stage.name, key).iterdir()) and stage.pure:
             return "an interrupted run left it unfinished"
-        before = self.store.manifests(stage.name)
-        return keys.difference(before[0].parts, parts) if before else "no result yet"
+        stored = [manifest.parts for manifest in self.store.manifests(stage.name)]
+        return keys.difference(stored, parts) if stored else "no result yet"
 
     def _begin_anew(self, stage: Stage, key: str) -> None:
         """Clear what is unfinished, unless an interrupted forced run left it; the old result stays until then."""
@@ -150,14 +152,16 @@ class Run:
         seconds = time.perf_counter() - begun
         above = {str(name): inputs.keys[name] for name in stage.reads(self.config)}
         self.store.publish(stage.name, key, parts=parts, inputs=above, seconds=seconds)
-        final = self.store.folder(stage.name, key)
-        self._link(stage, final)
+        made = artifacts.load(stage.produces, folder=self.store.folder(stage.name, key))
+        self._leave(stage, made)
         self._finish(stage, seconds, why=why)
-        return artifacts.load(stage.produces, folder=final)
+        return made
 
-    def _link(self, stage: Stage, folder: Path) -> None:
-        """Leave a link to the result in the run folder."""
-        self.record.stage(stage.name).result = str(folder)
+    def _leave(self, stage: Stage, artifact: Artifact) -> None:
+        """Record the result and leave a link to it in the run folder."""
+        folder = artifact.folder
+        record = self.record.stage(stage.name)
+        record.result, record.summary = str(folder), summary.line(artifact)
         link = self.folder / "results" / stage.name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)  # a run folder that the user fixed is used again

@@ -10,7 +10,7 @@ def loss_curve(history: Sequence[dict[str, float]], *, file: Path, title: str) -
 
     figure = Figure(figsize=(8, 4.5), layout="constrained", dpi=120)
     axes = figure.subplots()
-    for name, label, style in (("loss", "training", "-"), ("eval_loss", "held out", "o-")):
+    for name, label, style in (("loss", "training", ".-"), ("eval_loss", "held out", "o-")):
         points = [(line["step"], line[name]) for line in history if name in line]
         if points:
             steps, losses = zip(*points, strict=True)

@@ -21,6 +21,8 @@ class StageRecord:
     key: str = ""
     result: str = ""
     seconds: float = 0.0
+    summary: str = ""
+    """The result in a few words."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -2,9 +2,13 @@
 
 import errno
 import shlex
+import signal
+import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 
 from phi_runner import environment, summary
 from phi_runner.artifacts import Scorecard
@@ -28,6 +32,24 @@ _DISK_TROUBLE = {
 _WRITE_FAILED = ("No space left on device", "PytorchStreamWriter", "inline_container", "disk is full")
 
 
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """End on SIGTERM and SIGHUP as on Ctrl-C: schedulers and closed terminals leave a true record and no process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _disk_trouble(err: Exception) -> str:
     """Say what is wrong with the disk if that is what an error means; torch and safetensors wrap the system's word."""
     if isinstance(err, OSError) and err.errno in _DISK_TROUBLE:
@@ -44,6 +66,7 @@ def perform(config: RunConfig, *, folder: Path, overrides: list[str], recipe: st
     command = shlex.join(["python", "-m", "phi_runner", *overrides])
     environment.prepare(config)
     with ExitStack() as stack:
+        stack.enter_context(_stoppable())
         try:
             run = _open(config, folder=folder, overrides=overrides, recipe=recipe, command=command, stack=stack)
             run.events.emit(Kind.run_started, f"run {folder}" + (f" (trial {trial})" if trial else ""))
@@ -91,7 +114,10 @@ def _open(config: RunConfig, *, folder: Path, overrides: list[str], recipe: str,
 def _perform(run: Run, *, command: str) -> None:
     """Run all stages; whatever happens, the record says how it ended and tied servers are gone."""
     try:
-        run.perform()
+        try:
+            run.perform()
+        finally:
+            run.record.values = summary.values(run.artifacts)
     except (Exception, KeyboardInterrupt) as err:
         run.record.status = "interrupted" if isinstance(err, KeyboardInterrupt) else "failed"
         run.record.error = first_line(err)
@@ -99,12 +125,11 @@ def _perform(run: Run, *, command: str) -> None:
         raise
     else:
         run.record.status = "done"
-        run.record.values = summary.values(run.artifacts)
         run.events.emit(Kind.run_finished, f"finished in {time.time() - run.record.started_at:.1f} s")
     finally:
         run.stop_tied()
         run.console.close()
-        summary.show(run.record, run.artifacts, folder=run.folder)
+        summary.show(run.record, folder=run.folder)
 
 
 def sweep_table(folder: Path) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from phi_runner.artifacts import Artifact, Dataset, Endpoint, Flow, Registered, Scorecard, TrainedModel
 from phi_runner.config.schema import StageName
 from phi_runner.record import RunRecord
+from phi_runner.store import write_json
 
 _WIDTH_WHEN_PIPED = 140
 
@@ -25,9 +26,9 @@ def line(artifact: Artifact) -> str:
             return f"{artifact.train_rows} train rows, {artifact.test_rows} test rows ({artifact.format})"
         case TrainedModel():
             what = "adapter" if artifact.adapter else "weights"
-            return f"{what}, {artifact.steps} steps, loss {artifact.loss_first:.2f} -> {artifact.loss_last:.3f}"
+            return f"{what}, {artifact.steps} steps, loss {artifact.loss_first:.3f} -> {artifact.loss_last:.3f}"
         case Scorecard():
-            told = f"held-out loss {artifact.loss_before:.2f} -> {artifact.loss_after:.3f}"
+            told = f"held-out loss {artifact.loss_before:.3f} -> {artifact.loss_after:.3f}"
             if artifact.exact_before is None or artifact.exact_after is None:
                 return told
             return f"{told}, exact answers {artifact.exact_before:.0%} -> {artifact.exact_after:.0%}"
@@ -53,7 +54,7 @@ def values(artifacts: dict[StageName, Artifact]) -> dict[str, Any]:
     return found
 
 
-def show(record: RunRecord, artifacts: dict[StageName, Artifact], *, folder: Path) -> None:
+def show(record: RunRecord, *, folder: Path) -> None:
     """Print the table of stages and where everything lies."""
     from rich.table import Table
     from rich.text import Text
@@ -62,10 +63,8 @@ def show(record: RunRecord, artifacts: dict[StageName, Artifact], *, folder: Pat
     for column in ("stage", "status", "seconds", "why", "result"):
         table.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
     for stage in record.stages:
-        artifact = artifacts.get(StageName(stage.name))
-        result = line(artifact) if artifact else ""
         seconds = f"{stage.seconds:.1f}" if stage.status in {"done", "running"} else ""
-        table.add_row(*(Text(cell) for cell in (stage.name, stage.status, seconds, stage.why, result)))
+        table.add_row(*(Text(cell) for cell in (stage.name, stage.status, seconds, stage.why, stage.summary)))
     _print(table)
     _print(Text(f"run folder: {folder}"))
 
@@ -79,21 +78,24 @@ def _trial(file: Path) -> dict[str, Any]:
 
 
 def sweep(folder: Path) -> bool:
-    """Print one row per trial of a multirun and say whether all of them ended well."""
+    """Print one row per trial of a multirun, keep them in `results.json`, and say whether all of them ended well."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table()
-    for column in ("trial", "overrides", "status", "loss before", "loss after", "exact after", "seconds"):
-        table.add_column(column, overflow="fold")
     trials = sorted((item for item in folder.iterdir() if item.is_dir()), key=lambda item: (len(item.name), item.name))
     found = {item.name: _trial(item / "run.json") for item in trials}
+    shared = set.intersection(*(set(trial["overrides"]) for trial in found.values())) if len(found) > 1 else set()
+    table = Table(caption=f"all: {' '.join(sorted(shared))}" if shared else None)
+    for column in ("trial", "overrides", "status", "loss before", "loss after", "exact after", "seconds"):
+        table.add_column(column, overflow="fold")
     for name, trial in found.items():
         told = [trial["values"].get(key) for key in ("loss_before", "loss_after", "exact_after")]
         shown = ["" if value is None else f"{value:.3f}" for value in told]
         status = trial["status"] + (f": {trial['error']}" if trial["error"] else "")
-        cells = (name, " ".join(trial["overrides"]), status, *shown, f"{trial['seconds']:.1f}")
-        table.add_row(*(Text(cell) for cell in cells))
+        own = " ".join(override for override in trial["overrides"] if override not in shared)
+        table.add_row(*(Text(cell) for cell in (name, own, status, *shown, f"{trial['seconds']:.1f}")))
     _print(table)
     _print(Text(f"sweep folder: {folder}"))
+    kept = ("status", "overrides", "values", "seconds", "error")
+    write_json(folder / "results.json", {name: {key: trial[key] for key in kept} for name, trial in found.items()})
     return all(trial["status"] == "done" for trial in found.values())

@@ -33,10 +33,14 @@ def _experiment(client: Any, name: str, *, artifacts: Path | None) -> str:
     """Return the experiment's id, made when it is new; two processes may make it at the same moment."""
     from mlflow.exceptions import MlflowException
 
+    location = artifacts.resolve().as_uri() if artifacts else None
     found = client.get_experiment_by_name(name)
+    if found is not None and location and found.artifact_location != location:
+        # The outputs folder was moved or copied: an experiment writes where it was made, so a new one is needed.
+        name = f"{name} in {artifacts}"
+        found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            location = artifacts.resolve().as_uri() if artifacts else None
             return str(client.create_experiment(name, artifact_location=location))
         except MlflowException:
             found = client.get_experiment_by_name(name)
@@ -92,14 +96,15 @@ def open_run(config: TrackingConfig, *, outputs: Path, name: str, marker: Path, 
     outputs.mkdir(parents=True, exist_ok=True)
     try:
         client = _client(uri)
+        experiment = _experiment(client, config.experiment, artifacts=None if config.uri else outputs / "mlartifacts")
         if marker.is_file():
             run_id = marker.read_text(encoding="ascii").strip()
             try:
-                client.update_run(run_id, status="RUNNING")
-                return TrackedRun(client, run_id)
+                if client.get_run(run_id).info.experiment_id == experiment:
+                    client.update_run(run_id, status="RUNNING")
+                    return TrackedRun(client, run_id)
             except MlflowException:
                 marker.unlink()  # the tracking server no longer knows that run
-        experiment = _experiment(client, config.experiment, artifacts=None if config.uri else outputs / "mlartifacts")
         run = client.create_run(experiment, run_name=name, tags=dict(tags))
     except MlflowException as err:
         raise ConfigProblem(f"tracking.uri={uri} does not answer: {' '.join(str(err).split())[:160]}") from err

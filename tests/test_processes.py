@@ -5,8 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -126,3 +129,42 @@ def test_stopping_what_is_gone_already_is_no_error(tmp_path: Path) -> None:
     assert until(lambda: not running.alive())
     processes.stop(running.pid)
     processes.stop_recorded(running, outputs=tmp_path)
+
+
+def test_a_name_is_held_by_one_run_at_a_time(tmp_path: Path) -> None:
+    order, waited = [], threading.Event()
+
+    def second() -> None:
+        with processes.name_lock("flow", "one", outputs=tmp_path, on_wait=waited.set):
+            order.append("second")
+
+    other = threading.Thread(target=second)
+    with processes.name_lock("flow", "one", outputs=tmp_path), processes.name_lock("flow", "two", outputs=tmp_path):
+        other.start()
+        assert waited.wait(10)
+        order.append("first")
+    other.join(10)
+    assert order == ["first", "second"]
+    assert processes.listed(outputs=tmp_path) == []
+
+
+def test_forgetting_a_server_leaves_the_record_of_its_successor(tmp_path: Path) -> None:
+    first = start(tmp_path)
+    second = replace(first, pid=os.getpid(), created=processes.created(os.getpid()))
+    processes.write_down(first, outputs=tmp_path)
+    processes.stop(first.pid)
+    processes.write_down(second, outputs=tmp_path)
+    processes.stop_recorded(first, outputs=tmp_path)
+    assert processes.listed(outputs=tmp_path) == [second]
+
+
+@pytest.mark.parametrize("how", ["tie", "detach", "let_go"])
+def test_nothing_is_said_at_the_end_of_servers_that_still_run(tmp_path: Path, how: str) -> None:
+    program = STARTER.removesuffix("time.sleep(60)\n")
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", program, str(tmp_path / "log"), how], capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(done.stdout)).kill()
+    assert done.stderr == ""

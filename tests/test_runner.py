@@ -52,8 +52,8 @@ def test_changed_bytes_are_named_as_the_reason(config: RunConfig, tmp_path: Path
     _perform(config, outputs=tmp_path / "outputs", name="1")
     runs.facts_file(tmp_path, copies=3)
     record = _perform(config, outputs=tmp_path / "outputs", name="2")
-    assert "bytes of" in _stage(record, "data")["why"]
-    assert "facts.jsonl changed" in _stage(record, "data")["why"]
+    assert _stage(record, "data")["why"] == "bytes of facts.jsonl changed"
+    assert _stage(record, "data")["summary"].startswith("14 train rows, 4 test rows")
 
 
 def test_force_runs_again(config: RunConfig, tmp_path: Path) -> None:

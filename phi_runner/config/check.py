@@ -27,7 +27,7 @@ from phi_runner.errors import ConfigProblem, SweepWouldDeploy
 _SERVING = (StageName.deploy, StageName.flow, StageName.chat)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
-_PASSWORD = re.compile(r"[\w+.-]+://[^/:@]*:[^@]*@")  # as SQLAlchemy reads it: a password may hold a slash
+_PASSWORD = re.compile(r"([\w+.-]+)://([^:/@]*):[^@]*@")  # as SQLAlchemy reads it: a password may hold a slash
 _ALIAS = re.compile(r"(?!latest$|v[0-9]+$)[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 
 
@@ -35,8 +35,8 @@ def check(config: RunConfig, *, multirun: bool = False) -> None:
     """Raise ConfigProblem naming every rule that the config breaks, or SweepWouldDeploy."""
     problems = [
         *_stages(config), *out_of_range(config), *_model(config), *_lengths(config), *_sizes(config),
-        *_targets(config), *_take(config), *_names(config), *_tracking(config), *_serving(config), *files.problems(config),
-        *extra_arguments.problems(config.train.extra),
+        *_targets(config), *_take(config), *_names(config), *_tracking(config), *_serving(config),
+        *files.problems(config), *extra_arguments.problems(config.train.extra),
     ]  # fmt: skip
     if problems:
         raise ConfigProblem("; ".join(problems))
@@ -132,8 +132,10 @@ def _names(config: RunConfig) -> Iterator[str]:
 
 def _tracking(config: RunConfig) -> Iterator[str]:
     uri = config.tracking.uri
-    if _PASSWORD.match(uri):
-        without = f"{uri.partition('://')[0]}://{uri.rpartition('@')[2]}"
+    if found := _PASSWORD.match(uri):
+        scheme, user = found.groups()
+        of_database = f"{user}@" if user and not scheme.startswith("http") else ""
+        without = f"{scheme}://{of_database}{uri.rpartition('@')[2]}"
         yield (
             f"tracking.uri holds a password, which would be kept in the run's files: type tracking.uri={without} and "
             "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (for a database its own, such as PGPASSWORD)"

@@ -25,7 +25,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
         self._loss = ""
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_more: Any) -> None:
-        """Move the bar."""
+        """Move the bar; the last step is logged too, however many there are."""
+        if state.global_step >= state.max_steps:
+            control.should_log = True
         self._events.progress(state.global_step, state.max_steps, self._loss, epoch=round(state.epoch or 0.0, 3))
 
     def on_log(

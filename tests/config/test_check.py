@@ -8,7 +8,7 @@ import pytest
 
 from phi_runner.config.check import check, warnings
 from phi_runner.config.ranges import RANGES
-from phi_runner.config.schema import LocalDeploy, LoraTrain, RunConfig, StageName
+from phi_runner.config.schema import LocalDeploy, LoraTrain, NanoModel, RunConfig, StageName
 from phi_runner.config.vocabulary import vocabulary
 from phi_runner.errors import ConfigProblem, SweepWouldDeploy
 from tests.config.configs import config_of
@@ -71,6 +71,7 @@ def test_force_names_selected_stages_only(config: RunConfig) -> None:
 
 
 def test_rows_may_not_be_longer_than_the_model_reads(config: RunConfig) -> None:
+    assert isinstance(config.model, NanoModel)
     config.model.context = 1024
     with pytest.raises(ConfigProblem, match=r"train\.max_length=2048 is longer than model\.context=1024"):
         check(config)
@@ -80,6 +81,39 @@ def test_heads_divide_the_width() -> None:
     with pytest.raises(ConfigProblem, match=r"type model\.hidden_size=258"):
         check(config_of("model.heads=3"))
     check(config_of("model.heads=3 model.hidden_size=258"))
+
+
+def test_a_folder_of_ones_own_is_a_model_of_its_own() -> None:
+    with pytest.raises(ConfigProblem, match=r"^model\.path=x is not made here: type model=local model\.path=x$"):
+        check(config_of("model.path=x"))
+    with pytest.raises(ConfigProblem, match=r"^model=local needs model\.path=FOLDER$"):
+        check(config_of("model=local"))
+
+
+@pytest.mark.parametrize(
+    ("uri", "without"),
+    [
+        ("postgresql://u:s3cret@h/db", "postgresql://u@h/db"),
+        ("postgresql+psycopg2://u:s3/cr#et@h:5432/db", "postgresql+psycopg2://u@h:5432/db"),
+        ("https://u:s3@cret@h:5000", "https://h:5000"),
+        ("http://:s3cret@h", "http://h"),
+    ],
+)
+def test_a_password_is_no_setting(config: RunConfig, uri: str, without: str) -> None:
+    config.tracking.uri = uri
+    with pytest.raises(ConfigProblem, match="MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD") as caught:
+        check(config)
+    told = str(caught.value)
+    assert f"type tracking.uri={without} and" in told
+    assert not {part for part in ("s3", "cret", "cr#et") if part in told}
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://h:5000", "https://u@h:5000/x", "sqlite:////tmp/a@b:c.db", "file:///tmp/x", "", "databricks"]
+)
+def test_a_place_without_a_password_is_taken(config: RunConfig, uri: str) -> None:
+    config.tracking.uri = uri
+    check(config)
 
 
 def test_adapters_need_layers() -> None:
@@ -176,7 +210,7 @@ class TestFiles:
 
     def test_a_model_folder_is_complete(self, tmp_path: Path) -> None:
         folder = tmp_path / "model"
-        config = config_of(f"model.path={folder}")
+        config = config_of(f"model=local model.path={folder}")
         with pytest.raises(ConfigProblem, match="is no folder"):
             check(config)
         folder.mkdir()
@@ -198,7 +232,7 @@ class TestFiles:
         (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
         for name in ("tokenizer.model", "model.safetensors"):
             (tmp_path / name).write_text("{}")
-        check(config_of(f"model.path={tmp_path}"))
+        check(config_of(f"model=local model.path={tmp_path}"))
 
     def test_outputs_is_a_folder_that_can_be_made(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")

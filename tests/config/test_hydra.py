@@ -34,6 +34,8 @@ def test_training_follows_the_models_recommendation_until_it_is_told_otherwise()
     assert (config.train.learning_rate, config.train.epochs) == (1e-5, 3)
     assert config_of("model=phi3_mini_4k train=lora").train.learning_rate == 2e-4
     assert config_of("train=lora").train.learning_rate == 1e-2
+    local = config_of("model=local model.path=x").train
+    assert (local.learning_rate, local.epochs, local.packing) == (1e-5, 3, True)
     assert config_of("train.epochs=7").train.epochs == 7
     assert config_of("model.recommended.epochs=7").train.epochs == 7
 

@@ -13,6 +13,7 @@ import pytest
 from phi_runner import processes
 from phi_runner.deploy import keys, local
 from phi_runner.errors import ConfigProblem, DeployFailed
+from phi_runner.processes import Running
 from tests.deploy.rig import Heard, free_port, stop_all, wanted
 
 
@@ -102,3 +103,22 @@ def test_an_endpoint_that_is_not_ready_in_time_is_stopped(tiny_model: Path, outp
 def test_a_name_that_is_no_file_name_is_refused(tiny_model: Path, outputs: Path) -> None:
     with pytest.raises(ConfigProblem, match=r"deploy\.name='\.\./x'"):
         local.deploy(wanted(tiny_model, outputs, name="../x"), events=Heard().events)
+
+
+def test_two_runs_that_deploy_one_name_take_turns(tiny_model: Path, outputs: Path) -> None:
+    heard, done = [Heard(), Heard()], list[Running]()
+
+    def run(number: int) -> None:
+        asked = wanted(tiny_model, outputs, label=f"tiny/{number}", detach=True)
+        done.append(local.deploy(asked, events=heard[number].events))
+
+    runs = [threading.Thread(target=run, args=(number,)) for number in range(2)]
+    for thread in runs:
+        thread.start()
+    for thread in runs:
+        thread.join()
+    first, second = done
+    assert "another run deploys phi-endpoint: waiting" in heard[0].text + heard[1].text
+    assert not first.alive()
+    assert processes.listed(outputs=outputs) == [second]
+    assert servers() == [second.pid]

@@ -58,15 +58,18 @@ def test_training_goes_on_from_its_checkpoint_after_a_kill_and_ends_as_if_nothin
     assert weights[0] == weights[1]
 
 
-def test_ctrl_c_leaves_a_resumable_run_and_no_process(folder: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
+def test_a_stopped_run_is_resumable_and_leaves_no_process(folder: Path, number: signal.Signals) -> None:
     process = cli.start(folder, *_ARGUMENTS)
     _wait_for_checkpoint(folder, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
     [file] = (folder / "outputs/runs").glob("*/run.json")
-    assert json.loads(file.read_text())["status"] == "interrupted"
+    record = json.loads(file.read_text())
+    assert record["status"] == "interrupted"
+    assert cli.statuses(record)["train"] == "interrupted"
     assert not [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(folder)]
     assert "continues from step" in cli.run(folder, *_ARGUMENTS)
 
