@@ -78,12 +78,23 @@ def _deploy(wanted: Wanted, *, key: str, events: StageEvents) -> Running:
         _prove(wanted, old.url, key=key, events=events)
         return old
     if _of_another_run(old):
-        raise DeployFailed(
-            f"endpoint {old.name} at {old.url} belongs to another run that is still going (pid {old.pid}): "
-            "wait for it, or type deploy.name=ANOTHER"
-        )
+        _wait_for_other_run(old, limit_s=wanted.config.start_timeout_s, events=events)
+        return _start(wanted, key=key, old=None, events=events)
     events.info(f"endpoint {old.name} at {old.url} will be replaced: {reason}", url=old.url, pid=old.pid)
     return _start(wanted, key=key, old=old, events=events)
+
+
+def _wait_for_other_run(old: Running, *, limit_s: float, events: StageEvents) -> None:
+    """Return once another run's endpoint has ended with it; raises DeployFailed when that takes too long."""
+    events.info(f"endpoint {old.name} at {old.url} belongs to another run: waiting for its end", pid=old.pid)
+    deadline = time.monotonic() + limit_s
+    while old.alive():
+        if time.monotonic() > deadline:
+            raise DeployFailed(
+                f"endpoint {old.name} at {old.url} belongs to another run that is still going (pid {old.pid}): "
+                "wait for it, or type deploy.name=ANOTHER"
+            )
+        time.sleep(_LOOK_EVERY_S)
 
 
 def unfit(running: Running, *, wanted: Wanted, key: str) -> str:
@@ -139,7 +150,8 @@ def _start(wanted: Wanted, *, key: str, old: Running | None, events: StageEvents
     config, begun = wanted.config, time.monotonic()
     successor = old is not None and config.port != 0 and config.port == _port(old)
     log = wanted.outputs / "logs" / f"endpoint-{config.name}.log"
-    with ExitStack() as undo, TemporaryDirectory(prefix="phi-runner-") as told:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as undo, TemporaryDirectory(prefix=".starting-", dir=log.parent) as told:
         announce, file = Path(told, "port.json"), Path(told, "settings.json")
         wanted.settings(announce=announce, port=config.port, successor=successor).save(file)
         log_size = log.stat().st_size if log.exists() else 0

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 
 from phi_runner.config.schema import ComputeConfig, CpuCompute, GpuCompute, Precision
+from phi_runner.environment import cuda_number
 from phi_runner.errors import ConfigProblem, TrainFailed
 
 
@@ -32,12 +33,13 @@ def choose(compute: ComputeConfig, *, precision: Precision) -> Device:
         case GpuCompute():
             if not torch.cuda.is_available():
                 raise TrainFailed("compute=gpu: torch sees no CUDA device on this machine; type compute=cpu")
-            if compute.device >= torch.cuda.device_count():
+            number = cuda_number(compute.device)
+            if number >= torch.cuda.device_count():
                 raise TrainFailed(
                     f"compute.device={compute.device}: this machine has {torch.cuda.device_count()} device(s)"
                 )
-            torch.cuda.set_device(compute.device)
-            fast, name = torch.cuda.is_bf16_supported(including_emulation=False), f"cuda:{compute.device}"
+            torch.cuda.set_device(number)
+            fast, name = torch.cuda.is_bf16_supported(including_emulation=False), f"cuda:{number}"
         case unknown:
             raise ConfigProblem(f"compute={unknown.kind} cannot run here")
     match precision:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from phi_runner import processes
 from phi_runner.artifacts import Artifact, Endpoint, Registered
 from phi_runner.config.schema import CpuCompute, GpuCompute, LocalDeploy, NoDeploy, RunConfig, StageName
+from phi_runner.environment import cuda_number
 from phi_runner.errors import ConfigProblem
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 
@@ -41,7 +42,7 @@ def wanted(deploy: LocalDeploy, config: RunConfig, registered: Registered, *, ou
         case CpuCompute():
             device = "cpu"
         case GpuCompute():
-            device = f"cuda:{config.compute.device}"
+            device = f"cuda:{cuda_number(config.compute.device)}"
         case unknown:
             raise ConfigProblem(f"deploy=local cannot serve on compute of kind {unknown.kind!r}: use compute=cpu")
     return Wanted(
