@@ -9,14 +9,17 @@ from phi_runner.errors import TrainFailed
 from phi_runner.model.device import Device, out_of_memory
 from phi_runner.model.tokens import IGNORED, Dialogue, TokenRows
 
+_MOST_TOKENS = 8192
+"""Tokens of a batch: the logits of more would take gigabytes at a vocabulary of 32,000."""
 
-def _batches(order: Sequence[int], size: int) -> list[Sequence[int]]:
-    return [order[position : position + size] for position in range(0, len(order), size)]
 
-
-def _by_length(rows: Sequence[Sequence[int]]) -> list[int]:
-    """Return the positions of the rows, long ones first, so that a batch pads little and memory peaks at once."""
-    return sorted(range(len(rows)), key=lambda position: -len(rows[position]))
+def _batches(rows: Sequence[Sequence[int]], *, size: int) -> Iterator[list[int]]:
+    """Yield positions of rows, long ones first: a batch pads little, and holds fewer rows where they are long."""
+    left = sorted(range(len(rows)), key=lambda position: -len(rows[position]))
+    while left:
+        count = min(size, max(1, _MOST_TOKENS // max(1, len(rows[left[0]]))))
+        yield left[:count]
+        left = left[count:]
 
 
 def _pad(rows: list[list[int]], value: int, *, left: bool) -> Any:
@@ -46,7 +49,7 @@ def held_out_loss(model: Any, rows: TokenRows, *, pad: int, batch_size: int, dev
     model.to(device.name).eval()
     total, count = 0.0, 0
     with torch.inference_mode():
-        for batch in _batches(_by_length(rows.input_ids), batch_size):
+        for batch in _batches(rows.input_ids, size=batch_size):
             ids = _pad([rows.input_ids[i] for i in batch], pad, left=False).to(device.name)
             mask = _pad([[1] * len(rows.input_ids[i]) for i in batch], 0, left=False).to(device.name)
             labels = _pad([rows.labels[i] for i in batch], IGNORED, left=False).to(device.name)[:, 1:]
@@ -71,7 +74,7 @@ def answers(
     found = [""] * len(prompts)
     done = 0
     with torch.inference_mode():
-        for batch in _batches(_by_length(prompts), batch_size):
+        for batch in _batches(prompts, size=batch_size):
             ids = _pad([prompts[i] for i in batch], tokenizer.pad_token_id, left=True).to(device.name)
             mask = _pad([[1] * len(prompts[i]) for i in batch], 0, left=True).to(device.name)
             with _room(batch_size):

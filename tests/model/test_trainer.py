@@ -30,7 +30,7 @@ def _rows(start: load.Start) -> tokens.TokenRows:
 
 def _trainer(kind: Any, start: load.Start, folder: Path, **changes: Any) -> Any:
     config = FullTrain(**runs.train_values(**changes))
-    arguments = sft._arguments(config, device=_CPU, seed=0, folder=folder)
+    arguments = sft._arguments(config, device=_CPU, seed=0, folder=folder, lengths=[20])
     arguments.eval_strategy = "no"
     rows = sft._dataset(_rows(start))
     return kind(model=start.model, args=arguments, processing_class=start.tokenizer, train_dataset=rows)
@@ -62,6 +62,16 @@ def test_loss_and_gradient_equal_trls(start: load.Start, tmp_path: Path, changes
     ]
     assert found[1][0] == pytest.approx(found[0][0], rel=1e-5)
     assert torch.allclose(found[1][1], found[0][1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "packing", "micro"), [([60], False, 32), ([500], False, 8), ([5000], False, 1), ([60], True, 1)]
+)
+def test_a_step_is_split_but_stays_the_same_step(lengths: list[int], packing: bool, micro: int) -> None:
+    config = FullTrain(**runs.train_values(batch_size=32, packing=packing, accumulation_steps=2))
+    found = sft._batches(config, _CPU, lengths=lengths)
+    assert found["per_device_train_batch_size"] == micro
+    assert found["per_device_train_batch_size"] * found["gradient_accumulation_steps"] == 64
 
 
 def test_the_order_of_an_epoch_does_not_depend_on_what_was_drawn_before(start: load.Start, tmp_path: Path) -> None:
