@@ -181,6 +181,8 @@ def _prove(wanted: Wanted, url: str, *, key: str, events: StageEvents) -> None:
     patience_s = wanted.config.max_queue_wait_s + wanted.config.request_timeout_s
     answer = smoke.test_endpoint(url, key=key, timeout_s=patience_s)
     events.info(f"smoke test passed: {smoke.QUESTION} -> {answer.strip()}", answer=answer)
+    if not answer.strip():
+        events.warn("the model ends its turn at once, its answer is empty: see evaluate's answers, and train it longer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

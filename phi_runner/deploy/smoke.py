@@ -12,7 +12,10 @@ _TOKENS = 16
 
 
 def test_endpoint(url: str, *, key: str, timeout_s: float) -> str:
-    """Ask a real question in all three contracts; return the answer, raise DeployFailed when one does not hold."""
+    """Ask a real question in all three contracts; return the answer, raise DeployFailed when one does not hold.
+
+    The answer may be empty: a model may end its turn at once, which is no fault of the endpoint.
+    """
     with probe.client(url, key=key, timeout_s=timeout_s) as client:
         try:
             return _smoke_test(client)
@@ -36,11 +39,6 @@ def _smoke_test(client: httpx.Client) -> str:
             ["choices", 0, "message", "content"],
         ),
     }  # fmt: skip
-    for route, answer in answers.items():
-        if not answer.strip():
-            raise DeployFailed(
-                f"{route} answered {QUESTION!r} with nothing: is the model trained? see evaluate's answers"
-            )
     if len(set(answers.values())) > 1:
         raise DeployFailed(f"the routes disagree on {QUESTION!r}: {answers}")
     return next(iter(answers.values()))

@@ -6,7 +6,7 @@ from pathlib import Path
 from phi_runner import processes
 from phi_runner.artifacts import Artifact, Endpoint, Flow
 from phi_runner.config.schema import NoFlow, PromptFlow, RunConfig, StageName
-from phi_runner.errors import ConfigProblem, FlowFailed
+from phi_runner.errors import ConfigProblem
 from phi_runner.flow import page, pf, render, trial
 from phi_runner.processes import Running
 from phi_runner.stages.stage import Inputs, RunDir, Stage
@@ -66,12 +66,12 @@ def _make(config: RunConfig, settings: PromptFlow, endpoint: Endpoint, rundir: R
     rundir.events.hide(connection.key())
     folder = _render(config, settings, rundir)
     answer = trial.ask(folder, connection=connection, question=settings.question, outputs=rundir.outputs)
-    if not answer.text.strip():
-        raise FlowFailed(f"the flow answered {settings.question!r} with nothing: see what the evaluate stage measured")
     rundir.events.info(
         f"{settings.question} -> {' '.join(answer.text.split())}", question=settings.question, answer=answer.text,
         import_s=answer.import_s, call_s=answer.call_s,
     )  # fmt: skip
+    if not answer.text.strip():
+        rundir.events.warn(f"the flow answered {settings.question!r} with nothing: see evaluate's answers")
     asked = {"url": endpoint.url, "pid": endpoint.pid}
     (rundir.folder / _ENDPOINT_FILE).write_text(json.dumps(asked) + "\n", encoding="utf-8")
     running = serve(settings, folder=folder, endpoint=endpoint, rundir=rundir) if settings.serve else None
