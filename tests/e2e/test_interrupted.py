@@ -24,7 +24,7 @@ _ARGUMENTS = (
 def _wait_for_checkpoint(folder: Path, process: "subprocess.Popen[str]") -> None:
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
-        if list((folder / "outputs/store/train").glob(".*.partial/checkpoints/checkpoint-*/trainer_state.json")):
+        if list((folder / "outputs/store/train").glob(".*.scratch/checkpoints/checkpoint-*/trainer_state.json")):
             return
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
