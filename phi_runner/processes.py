@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
-from filelock import FileLock, Timeout
+
+from phi_runner import locks
 
 _WATCHED_FD = "PHI_RUNNER_PARENT_PIPE"
 _LET_GO = b"."
@@ -174,18 +175,8 @@ def name_lock(kind: str, name: str, *, outputs: Path, on_wait: Callable[[], None
 
     `on_wait` is called once when another process holds it. Raises OSError.
     """
-    file = _folder(outputs) / f".{kind}-{name}.lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        on_wait()
-        lock.acquire()
-    try:
+    with locks.held(_folder(outputs) / f".{kind}-{name}.lock", on_wait=on_wait):
         yield
-    finally:
-        lock.release()
 
 
 def write_down(running: Running, *, outputs: Path) -> None:

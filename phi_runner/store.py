@@ -11,12 +11,11 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from phi_runner import locks
 from phi_runner.errors import StoreProblem
 
 MANIFEST_FILE = "manifest.json"
@@ -147,22 +146,14 @@ class Store:
     def lock(self, stage: str, key: str, *, on_wait: Callable[[], None]) -> Iterator[None]:
         """Hold the key's lock during a block; `on_wait` is called once when another process has it."""
         file = self.root / stage / f".{key}.lock"
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(file)
+        with ExitStack() as stack:
             try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                on_wait()
-                lock.acquire()
-        except OSError as err:
-            raise StoreProblem(
-                f"cannot write {file.parent}: {err.strerror}; choose another place with outputs=FOLDER"
-            ) from err
-        try:
+                stack.enter_context(locks.held(file, on_wait=on_wait))
+            except OSError as err:  # of taking the lock, not of what is done while it is held
+                raise StoreProblem(
+                    f"cannot write {file.parent}: {err.strerror}; choose another place with outputs=FOLDER"
+                ) from err
             yield
-        finally:
-            lock.release()
 
     def publish(self, stage: str, key: str, *, parts: Parts, inputs: dict[str, str], seconds: float) -> Manifest:
         """Write the manifest of the work folder and rename the folder into place, replacing what lay there."""
