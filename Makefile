@@ -1,18 +1,24 @@
-# Two commands do everything: `make run` and `make test`. Needs Python 3.11+, pip and make.
+# `make run` and `make test` do everything on this machine; `make rehearse` runs the cloud recipe against an emulated
+# Azure. Needs Python 3.11+, pip and make.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS := serve,flow
 
-.PHONY: run test install install-dev constraints clean
+.PHONY: run rehearse test install install-azure install-dev constraints clean
 
 run: install
 	$(BIN)/python -m phi_runner +recipe=full
+
+rehearse: install-azure
+	$(BIN)/python -m phi_runner +recipe=full compute=azure_cpu deploy=azure flow=foundry azure=rehearsal
 
 test: install-dev
 	PATH="$(abspath $(BIN)):$$PATH" scripts/check
 
 install: $(VENV)/.installed
+
+install-azure: $(VENV)/.installed-azure
 
 install-dev: $(VENV)/.installed-dev
 
@@ -22,8 +28,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
+$(VENV)/.installed-azure: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS),rehearsal]'
+	touch $@
+
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS),dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS),rehearsal,dev]'
 	touch $@
 
 constraints: install-dev

@@ -12,6 +12,26 @@ ARTIFACT_FILE = "artifact.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """An Azure workspace with everything that a run needs in it; every id is an ARM resource id."""
+
+    folder: Path
+    subscription: str
+    resource_group: str
+    region: str
+    name: str
+    resource: str
+    storage: str
+    registry: str
+    identity: str
+    identity_client_id: str
+    identity_principal_id: str
+    cluster: str
+    """Name of the compute cluster; empty when no stage computes in Azure."""
+    studio_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """Chat rows in `messages` form: `train.arrow`, `test.arrow`, and the tutorials' `*_data.jsonl` beside them."""
 
@@ -63,6 +83,12 @@ class TrainedModel:
     template_hash: str
     data_hash: str
     tracking_run: str
+    job: str = ""
+    """Azure job that trained it; empty: it was trained here."""
+    job_output: str = ""
+    """Named output of that job that holds the model in MLflow's form."""
+    in_cloud: bool = False
+    """True: the weights were left in the workspace and are not in this folder."""
 
     @property
     def model_folder(self) -> Path:
@@ -104,6 +130,8 @@ class Registered:
     source: str
     """Folder of the merged weights, relative to the store (`train/<key>/model` or `register/<key>/merged`)."""
     template_hash: str
+    asset: str = ""
+    """Resource id of the model version in an Azure workspace; empty: it is in the MLflow registry."""
 
     @property
     def model_folder(self) -> Path:
@@ -125,6 +153,12 @@ class Endpoint:
     """Registered name and version, `name/version`."""
     template_hash: str
     detached: bool
+    resource: str = ""
+    """Resource id of an Azure endpoint; its key is asked of Azure when it is needed. Empty: a process here."""
+    deployment: str = ""
+    """Azure deployment that has the traffic."""
+    chat_form: bool = True
+    """False: only the code-first tutorial's request form is answered, a list of texts."""
 
     @property
     def score_url(self) -> str:
@@ -145,7 +179,7 @@ class Flow:
     pid: int
 
 
-Artifact = Dataset | TrainedModel | Scorecard | Registered | Endpoint | Flow
+Artifact = Workspace | Dataset | TrainedModel | Scorecard | Registered | Endpoint | Flow
 _Kind = TypeVar("_Kind", bound=Artifact)
 
 

@@ -7,6 +7,7 @@ PhiRunnerError             1   something the user can act on; its text is one li
 ├── DataProblem            1   the rows cannot be read or nothing usable is left
 ├── StoreProblem           1   the outputs folder cannot be written, or a result is damaged
 ├── TrainFailed            1   training cannot start or cannot go on
+├── RemoteFailed           1   Azure refused or failed what was asked of it
 ├── RegisterFailed         1   the registry refused the model
 ├── DeployFailed           1   the endpoint did not come up or gave a wrong answer
 ├── FlowFailed             1   the flow could not be made, tested or served
@@ -46,6 +47,10 @@ class StoreProblem(PhiRunnerError):
 
 class TrainFailed(PhiRunnerError):
     """Training cannot start or go on."""
+
+
+class RemoteFailed(PhiRunnerError):
+    """Azure refused or failed what was asked of it."""
 
 
 class RegisterFailed(PhiRunnerError):

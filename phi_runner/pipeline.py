@@ -80,7 +80,8 @@ class Run:
 
     def _inputs(self, stage: Stage) -> Inputs:
         # The last of them first: what it was made from decides which results of earlier stages belong to it.
-        for name in sorted(stage.reads(self.config), key=list(StageName).index, reverse=True):
+        wanted = {*stage.reads(self.config), *stage.uses(self.config)}
+        for name in sorted(wanted, key=list(StageName).index, reverse=True):
             if name not in self.artifacts:
                 found = self.lookup.find(name, reader=stage.name, known=self.keys)
                 self.artifacts[name] = found.artifact

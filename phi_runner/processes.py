@@ -128,10 +128,10 @@ def stop(pid: int, *, grace_s: float = 10.0) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(left, timeout=grace_s)
-    _forget(pid)
+    forget(pid)
 
 
-def _forget(pid: int) -> None:
+def forget(pid: int) -> None:
     """Take note that a child of ours has ended: Python warns of one that nobody waited for."""
     if child := _children.pop(pid, None):
         child.poll()

@@ -12,11 +12,12 @@ from types import FrameType
 
 from phi_runner import environment, summary
 from phi_runner.artifacts import Scorecard
+from phi_runner.config import clouds
 from phi_runner.config.dump import to_yaml
-from phi_runner.config.schema import RunConfig, StageName
+from phi_runner.config.schema import RehearsalAzure, RunConfig, StageName
 from phi_runner.console import open_console
 from phi_runner.errors import PhiRunnerError, StoreProblem
-from phi_runner.events import Events, Kind
+from phi_runner.events import Events, Kind, StageEvents
 from phi_runner.lookup import Lookup
 from phi_runner.pipeline import Run, first_line
 from phi_runner.record import LogFile, RunRecord, StageRecord
@@ -70,6 +71,7 @@ def perform(config: RunConfig, *, folder: Path, overrides: list[str], recipe: st
         try:
             run = _open(config, folder=folder, overrides=overrides, recipe=recipe, command=command, stack=stack)
             run.events.emit(Kind.run_started, f"run {folder}" + (f" (trial {trial})" if trial else ""))
+            _rehearse(run, stack)
             _perform(run, command=command)
         except Exception as err:
             trouble = _disk_trouble(err)
@@ -109,6 +111,19 @@ def _open(config: RunConfig, *, folder: Path, overrides: list[str], recipe: str,
         config=config, folder=folder, outputs=outputs, store=store, lookup=lookup, events=events, record=record,
         console=console, artifacts={}, keys={},
     )  # fmt: skip
+
+
+def _rehearse(run: Run, stack: ExitStack) -> None:
+    """Start the emulated Azure where the config asks for it and a stage may need it."""
+    config = run.config
+    if not isinstance(config.azure, RehearsalAzure):
+        return
+    if not (clouds.needs_azure(config) or StageName.teardown in config.stages):
+        return
+    from phi_runner.azureml.rehearsal import rehearsing
+
+    say = StageEvents(run.events, "").info
+    stack.enter_context(rehearsing(config.azure, outputs=run.outputs, say=say))
 
 
 def _perform(run: Run, *, command: str) -> None:

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from phi_runner.config import azure_check, clouds, files
 from phi_runner.config import extra as extra_arguments
-from phi_runner.config import files
 from phi_runner.config.ranges import out_of_range
 from phi_runner.config.schema import (
     ChatUi,
@@ -36,11 +36,16 @@ def check(config: RunConfig, *, multirun: bool = False) -> None:
     problems = [
         *_stages(config), *out_of_range(config), *_model(config), *_lengths(config), *_sizes(config),
         *_targets(config), *_take(config), *_names(config), *_tracking(config), *_serving(config),
-        *files.problems(config), *extra_arguments.problems(config.train.extra),
+        *files.problems(config), *azure_check.problems(config), *extra_arguments.problems(config.train.extra),
     ]  # fmt: skip
     if problems:
         raise ConfigProblem("; ".join(problems))
     serving = [stage for stage in config.stages if stage in _SERVING]
+    if multirun and clouds.needs_azure(config) and not clouds.rehearses(config) and not config.sweep.may_deploy:
+        raise SweepWouldDeploy(
+            f"every trial would use what bills ({', '.join(clouds.choices(config))}): "
+            "type sweep.may_deploy=true to allow it, or azure=rehearsal to try it for nothing"
+        )
     if multirun and serving and not config.sweep.may_deploy:
         raise SweepWouldDeploy(
             f"every trial would perform {', '.join(serving)}: type sweep.may_deploy=true to allow it, "

@@ -24,7 +24,8 @@ Change one thing by typing it behind the recipe:
   data.take=1%                      a share of the rows, or a count: data.take=10
   model=phi3_5_mini                 another model; model=local model.path=FOLDER for one of your own
   train=lora train.rank=8           another method, and a setting of it
-  compute=gpu                       a CUDA device instead of the processor
+  compute=gpu                       a CUDA device instead of the processor; compute=azure_gpu one in Azure
+  deploy=azure flow=foundry         the endpoint in Azure; with azure=rehearsal in an emulated one
   stages=[data,train]               only these stages; what they need is taken from earlier runs
   force=[train]                     do it again although the result is stored
   outputs=FOLDER                    where everything goes

@@ -45,7 +45,7 @@ def nothing(_config: RunConfig) -> list[Path]:
 
 
 def always(_config: RunConfig) -> str:
-    """Skip for no reason."""
+    """Skip for no reason; lie in no special place."""
     return ""
 
 
@@ -64,6 +64,10 @@ class Stage:
     run: Callable[[RunConfig, Inputs, RunDir], Artifact | None]
     produces: type[Artifact] | None
     reads: Callable[[RunConfig], tuple[StageName, ...]] = field(default=lambda _config: ())
+    uses: Callable[[RunConfig], tuple[StageName, ...]] = field(default=lambda _config: ())
+    """Results that say where the stage works and so do not decide what comes out: the Azure workspace."""
+    place: Callable[[RunConfig], str] = always
+    """Where the result lies, when that is not this machine: one workspace's model version is not another's."""
     config_parts: tuple[str, ...] = ()
     """Parts of the config that decide the result: `data`, `seed` ..."""
     local_inputs: Callable[[RunConfig], list[Path]] = nothing

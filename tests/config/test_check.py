@@ -47,9 +47,13 @@ OUTSIDE = [
 
 @pytest.mark.parametrize(("key", "value"), OUTSIDE)
 def test_a_number_out_of_its_range_is_refused_by_name(key: str, value: float) -> None:
-    compute = "gpu" if key == "compute.device" else "cpu"
-    config = config_of(f"train=lora deploy=local flow=promptflow compute={compute}")
     group, _, name = key.rpartition(".")
+    kinds = vocabulary().keys[key].kinds
+    chosen = {"compute": "cpu", "deploy": "local", "azure": "account"}
+    if group in chosen and kinds and chosen[group] not in kinds:
+        chosen[group] = {"compute": {"gpu": "gpu", "azure": "azure_cpu"}}.get(group, {}).get(kinds[0], kinds[0])
+    told = " ".join(f"{group}={option}" for group, option in chosen.items())
+    config = config_of(f"train=lora flow=promptflow {told}")
     setattr(getattr(config, group) if group else config, name, value)
     with pytest.raises(ConfigProblem, match=rf"{key}={value} is out of range.*: type {key}="):
         check(config)
@@ -158,7 +162,7 @@ def test_a_flow_needs_an_endpoint(full: RunConfig) -> None:
 
 
 def test_trials_start_endpoints_only_when_told_to(full: RunConfig) -> None:
-    with pytest.raises(SweepWouldDeploy, match=r"sweep\.may_deploy=true.*stages=\[data,train,evaluate,register\]"):
+    with pytest.raises(SweepWouldDeploy, match=r"sweep\.may_deploy=true.*stages=\[infra,data,train,evaluate,register\]"):
         check(full, multirun=True)
     full.sweep.may_deploy = True
     check(full, multirun=True)

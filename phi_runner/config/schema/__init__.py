@@ -3,16 +3,20 @@
 A field's docstring says its unit and why the default is what it is. `kind` names the subclass and cannot be set.
 """
 
+from phi_runner.config.schema.cloud import AccountAzure, AzureCloud, AzureConfig, Credential, RehearsalAzure
 from phi_runner.config.schema.run import RunConfig, StageName, SweepConfig
 from phi_runner.config.schema.serving import (
+    AzureDeploy,
     ChatConfig,
     ChatUi,
     DeployConfig,
     FlowConfig,
+    FoundryFlow,
     LocalDeploy,
     NoDeploy,
     NoFlow,
     PromptFlow,
+    Serving,
 )
 from phi_runner.config.schema.sources import (
     DataConfig,
@@ -27,6 +31,8 @@ from phi_runner.config.schema.sources import (
     SampleData,
 )
 from phi_runner.config.schema.training import (
+    AzureCompute,
+    CatalogTrain,
     ComputeConfig,
     CpuCompute,
     EvaluateConfig,
@@ -41,15 +47,23 @@ from phi_runner.config.schema.training import (
 )
 
 __all__ = [
+    "AccountAzure",
+    "AzureCloud",
+    "AzureCompute",
+    "AzureConfig",
+    "AzureDeploy",
+    "CatalogTrain",
     "ChatConfig",
     "ChatUi",
     "ComputeConfig",
     "CpuCompute",
+    "Credential",
     "DataConfig",
     "DeployConfig",
     "EvaluateConfig",
     "FileData",
     "FlowConfig",
+    "FoundryFlow",
     "FullTrain",
     "GpuCompute",
     "HubData",
@@ -65,10 +79,12 @@ __all__ = [
     "PromptFlow",
     "Recommended",
     "RegisterConfig",
+    "RehearsalAzure",
     "RowFormat",
     "RunConfig",
     "SampleData",
     "Scheduler",
+    "Serving",
     "StageName",
     "SweepConfig",
     "TrackingConfig",
@@ -78,9 +94,10 @@ __all__ = [
 SCHEMAS: dict[str, dict[str, type]] = {
     "data": {"sample": SampleData, "file": FileData, "hub": HubData},
     "model": {"nano": NanoModel, "hub": HubModel, "local": LocalModel},
-    "train": {"full": FullTrain, "lora": LoraTrain},
-    "compute": {"cpu": CpuCompute, "gpu": GpuCompute},
-    "deploy": {"none": NoDeploy, "local": LocalDeploy},
-    "flow": {"none": NoFlow, "promptflow": PromptFlow},
+    "train": {"full": FullTrain, "lora": LoraTrain, "azure_catalog": CatalogTrain},
+    "compute": {"cpu": CpuCompute, "gpu": GpuCompute, "azure": AzureCompute},
+    "deploy": {"none": NoDeploy, "local": LocalDeploy, "azure": AzureDeploy},
+    "flow": {"none": NoFlow, "promptflow": PromptFlow, "foundry": FoundryFlow},
+    "azure": {"account": AccountAzure, "rehearsal": RehearsalAzure},
 }
 """The frozen list of what a group may be: `conf/<group>/*.yaml` presets name one of these as `<kind>_schema`."""

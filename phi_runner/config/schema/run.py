@@ -5,6 +5,7 @@ from enum import StrEnum, auto
 
 from omegaconf import MISSING
 
+from phi_runner.config.schema.cloud import AzureConfig
 from phi_runner.config.schema.serving import ChatConfig, DeployConfig, FlowConfig
 from phi_runner.config.schema.sources import DataConfig, ModelConfig
 from phi_runner.config.schema.training import ComputeConfig, EvaluateConfig, RegisterConfig, TrackingConfig, TrainConfig
@@ -13,6 +14,7 @@ from phi_runner.config.schema.training import ComputeConfig, EvaluateConfig, Reg
 class StageName(StrEnum):
     """The stages, in the order in which data flows through them."""
 
+    infra = auto()
     data = auto()
     train = auto()
     evaluate = auto()
@@ -41,6 +43,7 @@ class RunConfig:
     compute: ComputeConfig = MISSING
     deploy: DeployConfig = MISSING
     flow: FlowConfig = MISSING
+    azure: AzureConfig = MISSING
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     register: RegisterConfig = field(default_factory=RegisterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -1,6 +1,6 @@
 """Where the model answers and how people reach it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import ClassVar
 
@@ -43,6 +43,54 @@ class LocalDeploy(DeployConfig):
     """Answer length when the request names none (the tutorials' value)."""
 
 
+class Serving(StrEnum):
+    """What answers inside an Azure deployment."""
+
+    code = auto()
+    """Our scoring code in the inference server: both tutorials' request forms."""
+    mlflow = auto()
+    """The tutorials' no-code MLflow image: the code-first tutorial's form only."""
+
+
+@dataclass(kw_only=True, slots=True)
+class AzureDeploy(DeployConfig):
+    """A managed online endpoint; a new deployment takes over only after it has proved itself."""
+
+    kind: ClassVar[str] = "azure"
+    name: str = ""
+    """Endpoint, unique in its region; empty: derived from subscription and workspace."""
+    serving: Serving = Serving.code
+    """`code` answers both tutorials' request forms, `mlflow` is the no-code image and answers the first one."""
+    instance_type: str = "Standard_E4s_v3"
+    """Size of an instance (the code-first tutorial's, which needs no GPU quota)."""
+    instances: int = 1
+    """How many machines answer (the tutorials' 1)."""
+    image: str = "mcr.microsoft.com/azureml/minimal-ubuntu22.04-py311-cpu-inference:latest"
+    """Docker image below our scoring code's conda environment; the no-code image is Azure's choice."""
+    max_concurrent: int = 3
+    """Requests answered at a time by one instance (the tutorials')."""
+    request_timeout_s: float = 180.0
+    """Longest time an answer may take (the tutorials' 180000 ms)."""
+    max_queue_wait_s: float = 120.0
+    """Longest wait for a free slot (the tutorials' 120000 ms)."""
+    probe_initial_delay_s: int = 500
+    """Time before the first liveness and readiness probe (the tutorials' values, here and below)."""
+    probe_period_s: int = 100
+    """Time between two probes."""
+    probe_failure_threshold: int = 30
+    """Failed probes after which the container is given up."""
+    probe_success_threshold: int = 1
+    """Passed probes after which it counts as well."""
+    shift: list[int] = field(default_factory=lambda: [10, 50, 100])
+    """Percentages of the traffic that the new deployment gets one after the other; the first one ever gets all."""
+    step_s: float = 10.0
+    """How long each step but the last is watched."""
+    bake_s: float = 60.0
+    """How long the new deployment is watched at 100 % before the old one is removed."""
+    max_new_tokens: int = 128
+    """Answer length when the request names none (the tutorials' value)."""
+
+
 @dataclass(kw_only=True, slots=True)
 class FlowConfig:
     """The chat application in front of the endpoint."""
@@ -72,6 +120,15 @@ class PromptFlow(FlowConfig):
     host: str = "127.0.0.1"
     port: int = 8080
     """The tutorials' port; 0: any free one."""
+
+
+@dataclass(kw_only=True, slots=True)
+class FoundryFlow(PromptFlow):
+    """The same flow, with hub, project and connection made in Azure AI Foundry and used by it."""
+
+    kind: ClassVar[str] = "foundry"
+    ai_services: str = ""
+    """Resource id of an existing AI Services account to connect to the hub; empty: none."""
 
 
 class ChatUi(StrEnum):

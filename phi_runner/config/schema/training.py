@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import Any, ClassVar
 
-from omegaconf import II
+from omegaconf import II, MISSING
 
 
 class Scheduler(StrEnum):
@@ -82,6 +82,19 @@ class LoraTrain(TrainConfig):
 
 
 @dataclass(kw_only=True, slots=True)
+class CatalogTrain(TrainConfig):
+    """The model catalog's chat-completion fine-tune, run by Azure (the Foundry tutorial's)."""
+
+    kind: ClassVar[str] = "azure_catalog"
+    model_uri: str = "azureml://registries/azureml/models/Phi-3-mini-4k-instruct/labels/latest"
+    """What is fine-tuned; a version instead of the label makes the run reproducible."""
+    instance_types: list[str] = field(default_factory=lambda: ["Standard_NC24ads_A100_v4"])
+    """Sizes that the job may run on; empty: pay per token where the model offers it."""
+    hyperparameters: dict[str, str] = field(default_factory=dict)
+    """Any other of the fine-tune's settings by its own name, beside learning rate, scheduler, epochs and batch."""
+
+
+@dataclass(kw_only=True, slots=True)
 class ComputeConfig:
     """Where training and evaluation run."""
 
@@ -104,6 +117,31 @@ class GpuCompute(ComputeConfig):
     kind: ClassVar[str] = "gpu"
     device: int = 0
     """CUDA device number."""
+
+
+@dataclass(kw_only=True, slots=True)
+class AzureCompute(ComputeConfig):
+    """A cluster of the Azure workspace: `train` and `evaluate` run there as command jobs."""
+
+    kind: ClassVar[str] = "azure"
+    cluster: str = MISSING
+    """Name of the compute cluster; made when it is missing."""
+    vm_size: str = MISSING
+    """Azure's name for the size of a node."""
+    image: str = MISSING
+    """Docker image below the generated conda environment."""
+    gpu: bool = False
+    """Compute on the node's CUDA devices."""
+    environment: str = "phi-3-training-environment"
+    """Name of the job's environment (the tutorials')."""
+    min_nodes: int = 0
+    """Nodes that always run and bill (the tutorials' 0)."""
+    max_nodes: int = 1
+    """Nodes that may run at a time."""
+    idle_s: int = 120
+    """Idle time after which a node is given back (the tutorials')."""
+    low_priority: bool = False
+    """Cheaper nodes that may be taken away; the job then starts again and continues from its checkpoint."""
 
 
 @dataclass(kw_only=True, slots=True)

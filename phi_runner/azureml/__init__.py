@@ -1,0 +1,1 @@
+"""Azure: the only home of `azure.*`: client, infrastructure, jobs, registry, endpoints, connections, the emulator."""
