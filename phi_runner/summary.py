@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from phi_runner.artifacts import Artifact, Dataset, Endpoint, Flow, Registered, Scorecard, TrainedModel
+from phi_runner.artifacts import Artifact, Dataset, Endpoint, Flow, Registered, Scorecard, TrainedModel, Workspace
 from phi_runner.config.schema import StageName
 from phi_runner.record import RunRecord
 from phi_runner.store import write_json
@@ -22,10 +22,14 @@ def _print(table: object) -> None:
 def line(artifact: Artifact) -> str:
     """Say in a few words what a result is."""
     match artifact:
+        case Workspace():
+            cluster = f", cluster {artifact.cluster}" if artifact.cluster else ""
+            return f"workspace {artifact.name} in {artifact.region}{cluster}"
         case Dataset():
             return f"{artifact.train_rows} train rows, {artifact.test_rows} test rows ({artifact.format})"
         case TrainedModel():
             what = "adapter" if artifact.adapter else "weights"
+            what += " left in the workspace" if artifact.in_cloud else ""
             return f"{what}, {artifact.steps} steps, loss {artifact.loss_first:.3f} -> {artifact.loss_last:.3f}"
         case Scorecard():
             told = f"held-out loss {artifact.loss_before:.3f} -> {artifact.loss_after:.3f}"
@@ -33,7 +37,8 @@ def line(artifact: Artifact) -> str:
                 return told
             return f"{told}, exact answers {artifact.exact_before:.0%} -> {artifact.exact_after:.0%}"
         case Registered():
-            return f"{artifact.name} version {artifact.version} ({artifact.alias})"
+            where = " in the workspace" if artifact.asset else ""
+            return f"{artifact.name} version {artifact.version} ({artifact.alias}){where}"
         case Endpoint():
             return f"{artifact.score_url}" + ("" if artifact.detached else " (until this run ends)")
         case Flow():

@@ -4,7 +4,7 @@ import io
 import logging
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing, redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,12 @@ class TrackedRun:
         from mlflow.entities import Param
 
         self._client.log_batch(self.run_id, params=[Param(name, value[:500]) for name, value in values.items()])
+
+    def replay(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Record the log lines of a training that ran elsewhere; each names its step."""
+        for line in history:
+            values = {name: value for name, value in line.items() if name != "step"}
+            self.metrics(values, step=int(line.get("step", 0)))
 
     def artifact(self, file: Path) -> None:
         """Attach a file."""
@@ -192,6 +198,24 @@ def register(
             f"MLflow at {uri} did not take the model {name}: {' '.join(str(err).split())[:160]}"
         ) from err
     return version
+
+
+def save(model: Any, tokenizer: Any, *, prompt_template: str, folder: Path, requirements: list[str]) -> None:
+    """Write a model in MLflow's form, as `register` logs it, to a folder that is new or empty; raises RegisterFailed.
+
+    Azure registers and serves from such a folder: logging to its tracking server does not work with MLflow 3.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with redirect_stderr(io.StringIO()):
+            mlflow.transformers.save_model(
+                transformers_model={"model": model, "tokenizer": tokenizer}, path=str(folder), task="text-generation",
+                prompt_template=prompt_template, signature=_signature(), pip_requirements=requirements,
+            )  # fmt: skip
+    except MlflowException as err:
+        raise RegisterFailed(f"MLflow cannot write the model to {folder}: {' '.join(str(err).split())[:160]}") from err
 
 
 def _registered_before(client: Any, *, name: str, key: str) -> str:

@@ -12,14 +12,15 @@ from pathlib import Path
 import psutil
 
 from phi_runner import locks, processes
+from phi_runner.azureml.emulator.settings import client_environment
 from phi_runner.config.schema import RehearsalAzure
 from phi_runner.errors import RemoteFailed
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 15.0
 _LOOK_EVERY_S = 0.05
-_CLIENT_ID = "33333333-3333-3333-3333-333333333333"
-_HERE = "127.0.0.1,localhost,::1"
+_ONE_WAY_IN = {"AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential"}
+"""Keeps azure-identity from looking for a managed identity or a signed-in tool of this machine."""
 
 
 def folder_of(config: RehearsalAzure, *, outputs: Path) -> Path:
@@ -44,13 +45,13 @@ def rehearsing(config: RehearsalAzure, *, outputs: Path, say: Callable[[str], No
     """
     folder = folder_of(config, outputs=outputs)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with locks.held(folder / ".lock", on_wait=lambda: say("another run rehearses in this cloud: waiting for its end")):
+    with locks.held(folder / ".run.lock", on_wait=lambda: say("another run rehearses in this cloud: waiting for its end")):
         _end_earlier(folder / "emulator.json")
         pid = _start(config, folder=folder, outputs=outputs)
         before = dict(os.environ)
         try:
-            told = json.loads((folder / "emulator.json").read_text(encoding="utf-8"))
-            os.environ |= _environment(config, folder=folder, proxy=told["proxy"], authority=told["ca"])
+            os.environ |= client_environment(folder / "emulator.json", folder=folder)
+            os.environ |= _ONE_WAY_IN
             say(f"rehearses Azure on this machine; its state is in {folder}, its requests in {wire_log(outputs)}")
             yield
         finally:
@@ -58,16 +59,6 @@ def rehearsing(config: RehearsalAzure, *, outputs: Path, say: Callable[[str], No
                 del os.environ[name]
             os.environ.update(before)
             _end(pid)
-
-
-def _environment(config: RehearsalAzure, *, folder: Path, proxy: str, authority: str) -> dict[str, str]:
-    secrets = json.loads((folder / "secrets.json").read_text(encoding="utf-8"))
-    return {
-        "HTTPS_PROXY": proxy, "https_proxy": proxy, "NO_PROXY": _HERE, "no_proxy": _HERE,
-        "REQUESTS_CA_BUNDLE": authority, "SSL_CERT_FILE": authority, "CURL_CA_BUNDLE": authority,
-        "AZURE_CLIENT_ID": _CLIENT_ID, "AZURE_TENANT_ID": config.tenant, "AZURE_CLIENT_SECRET": secrets["sign-in"],
-        "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
-    }  # fmt: skip
 
 
 def _start(config: RehearsalAzure, *, folder: Path, outputs: Path) -> int:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from phi_runner.config import azure_check, clouds, files
+from phi_runner.config import azure_check, clouds, files, vm_sizes
 from phi_runner.config import extra as extra_arguments
 from phi_runner.config.ranges import out_of_range
 from phi_runner.config.schema import (
@@ -36,7 +36,8 @@ def check(config: RunConfig, *, multirun: bool = False) -> None:
     problems = [
         *_stages(config), *out_of_range(config), *_model(config), *_lengths(config), *_sizes(config),
         *_targets(config), *_take(config), *_names(config), *_tracking(config), *_serving(config),
-        *files.problems(config), *azure_check.problems(config), *extra_arguments.problems(config.train.extra),
+        *files.problems(config), *azure_check.problems(config),
+        *vm_sizes.problems(config), *extra_arguments.problems(config.train.extra),
     ]  # fmt: skip
     if problems:
         raise ConfigProblem("; ".join(problems))
@@ -60,7 +61,7 @@ def warnings(config: RunConfig) -> list[str]:
         if isinstance(group, LocalDeploy | PromptFlow) and not _is_loopback(group.host):
             name = "deploy" if isinstance(group, LocalDeploy) else "flow"
             told.append(f"{name}.host={group.host} lets other machines in")
-    return told
+    return told + vm_sizes.warnings(config)
 
 
 def _is_loopback(host: str) -> bool:

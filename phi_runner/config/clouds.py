@@ -10,22 +10,22 @@ from phi_runner.config.schema import (
     StageName,
 )
 
-_COMPUTES = (StageName.train, StageName.evaluate)
+_COMPUTES = {StageName.infra, StageName.train, StageName.evaluate}
+_SERVES = {StageName.infra, StageName.register, StageName.deploy, StageName.flow, StageName.chat}
+_CHATS = {StageName.infra, StageName.flow, StageName.chat}
 
 
 def choices(config: RunConfig) -> list[str]:
     """Return what of this run happens in Azure, as it is typed; empty when nothing does."""
     stages = set(config.stages)
     found = []
-    if isinstance(config.compute, AzureCompute) and stages.intersection(_COMPUTES):
+    if isinstance(config.compute, AzureCompute) and stages & _COMPUTES:
         found.append("compute=azure_gpu" if config.compute.gpu else "compute=azure_cpu")
-    if isinstance(config.train, CatalogTrain) and StageName.train in stages:
+    if isinstance(config.train, CatalogTrain) and stages & {StageName.infra, StageName.train}:
         found.append("train=azure_catalog")
-    if isinstance(config.deploy, AzureDeploy) and stages.intersection(
-        {StageName.register, StageName.deploy, StageName.flow, StageName.chat}
-    ):
+    if isinstance(config.deploy, AzureDeploy) and stages & _SERVES:
         found.append("deploy=azure")
-    if isinstance(config.flow, FoundryFlow) and stages.intersection({StageName.flow, StageName.chat}):
+    if isinstance(config.flow, FoundryFlow) and stages & _CHATS:
         found.append("flow=foundry")
     return found
 

@@ -1,14 +1,23 @@
-"""The smoke test: a real question in all three contracts, and a stranger at the door."""
+"""The smoke test: a real question in every contract that an endpoint promises, and a stranger at the door."""
 
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
 
 from phi_runner.deploy import probe
-from phi_runner.errors import DeployFailed
+from phi_runner.errors import DeployFailed, RemoteFailed
 
 QUESTION = "Who founded Microsoft?"
 _TOKENS = 16
+_TURN = [{"role": "user", "content": QUESTION}]
+_GREEDY = {"max_new_tokens": _TOKENS, "do_sample": False}
+_FIRST_FORM = {"input_data": [QUESTION], "params": _GREEDY}
+_SECOND_FORM = {"input_data": {"input_string": _TURN, "parameters": _GREEDY}}
+PASSING_S = (1.0, 2.0, 4.0, 8.0)
+"""Pauses after an answer that may pass: a gateway that does not know its new deployment yet, or is busy."""
+_PASSING = {404, 408, 429, 502, 503, 504}
 
 
 def test_endpoint(url: str, *, key: str, timeout_s: float) -> str:
@@ -28,26 +37,68 @@ def _smoke_test(client: httpx.Client) -> str:
         _expect(client.get(path), httpx.codes.OK)
     stranger = client.post("/score", json={"input_data": [QUESTION]}, headers={"Authorization": "Bearer no-such-key"})
     _expect(stranger, httpx.codes.UNAUTHORIZED)
-    turn, greedy = [{"role": "user", "content": QUESTION}], {"max_new_tokens": _TOKENS, "do_sample": False}
     answers = {
-        "/score (input_data list)": _ask(client, "/score", {"input_data": [QUESTION], "params": greedy}, [0]),
-        "/score (input_string)": _ask(
-            client, "/score", {"input_data": {"input_string": turn, "parameters": greedy}}, ["output"]
-        ),
+        "/score (input_data list)": _ask(client, "/score", _FIRST_FORM, [0]),
+        "/score (input_string)": _ask(client, "/score", _SECOND_FORM, ["output"]),
         "/v1/chat/completions": _ask(
-            client, "/v1/chat/completions", {"messages": turn, "max_tokens": _TOKENS, "temperature": 0},
+            client, "/v1/chat/completions", {"messages": _TURN, "max_tokens": _TOKENS, "temperature": 0},
             ["choices", 0, "message", "content"],
         ),
     }  # fmt: skip
+    return _same(answers)
+
+
+def _same(answers: dict[str, str]) -> str:
     if len(set(answers.values())) > 1:
         raise DeployFailed(f"the routes disagree on {QUESTION!r}: {answers}")
     return next(iter(answers.values()))
 
 
+def prove_behind_gateway(
+    url: str, *, key: str, deployment: str, chat_form: bool, timeout_s: float,
+    passing_s: Sequence[float] = PASSING_S, pause: Callable[[float], None] = time.sleep,
+) -> str:  # fmt: skip
+    """Ask a deployment behind Azure's gateway, an empty name for whoever has the traffic, in the forms it answers.
+
+    `url` is the score URL. The answer may be empty. Raises DeployFailed when it is wrong, RemoteFailed when the gateway
+    cannot be reached.
+    """
+    headers = {"Authorization": f"Bearer {key}"} | ({"azureml-model-deployment": deployment} if deployment else {})
+    with httpx.Client(headers=headers, timeout=httpx.Timeout(timeout_s, connect=30.0)) as client:
+        try:
+            _wait_for_route(client, url, pauses_s=passing_s, pause=pause)
+            stranger = client.post(url, json=_FIRST_FORM, headers={"Authorization": "Bearer no-such-key"})
+            _expect(stranger, httpx.codes.UNAUTHORIZED)
+            answers = {"input_data list": _ask(client, url, _FIRST_FORM, [0])}
+            if chat_form:
+                answers["input_string"] = _ask(client, url, _SECOND_FORM, ["output"])
+        except httpx.TransportError as err:
+            raise RemoteFailed(f"the endpoint at {url} cannot be reached ({type(err).__name__}: {err})") from err
+    return _same(answers)
+
+
+def _wait_for_route(
+    client: httpx.Client, url: str, *, pauses_s: Sequence[float], pause: Callable[[float], None]
+) -> None:
+    """Ask until the answer is one that lasts."""
+    for pause_s in pauses_s:
+        if client.post(url, json=_FIRST_FORM).status_code not in _PASSING:
+            return
+        pause(pause_s)
+
+
 def _expect(response: httpx.Response, status: int) -> None:
     if response.status_code != status:
-        path = response.request.url.path
-        raise DeployFailed(f"{path} answered {response.status_code} where {status} was expected: {response.text[:200]}")
+        path, said = response.request.url.path, f"{_reason(response)}{response.text[:200]}"
+        raise DeployFailed(f"{path} answered {response.status_code} where {status} was expected: {said}")
+
+
+def _reason(response: httpx.Response) -> str:
+    """Return what the model itself answered, where Azure's gateway made a 424 of it."""
+    status = response.headers.get("ms-azureml-model-error-statuscode", "")
+    return (
+        f"the model answered {status} {response.headers.get('ms-azureml-model-error-reason', '')}: " if status else ""
+    )
 
 
 def _ask(client: httpx.Client, path: str, body: dict[str, Any], place: list[str | int]) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import os
 import socket
 import subprocess
 import time
@@ -13,6 +14,8 @@ from phi_runner.flow import pf
 from phi_runner.processes import Running
 
 KIND = "flow"
+_KEY = "PHI_RUNNER_ENDPOINT_KEY"
+"""Environment variable in which the page gets a key that lies in no file; an argument could be read by everybody."""
 _POLL_S = 0.1
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared with, not bound to
 
@@ -68,7 +71,6 @@ def serve(
     lacking = pf.missing("fastapi", "uvicorn")
     if lacking:
         raise FlowFailed(lacking)
-    connection.key()  # better to fail here than in the child's log
     if not (folder / "flow.dag.yaml").is_file():
         raise FlowFailed(f"there is no flow in {folder}: render it with stages=[flow]")
     with processes.name_lock(KIND, name, outputs=outputs):
@@ -88,9 +90,13 @@ def _start(
     arguments = [
         "--folder", folder.resolve(), "--home", outputs.resolve() / "promptflow", "--host", host, "--port", port,
         "--connection", connection.name, "--endpoint", connection.endpoint,
-        "--key-file", connection.key_file.resolve(),
     ]  # fmt: skip
-    child = processes.start("phi_runner.flow.page", [str(item) for item in arguments], log=log, detach=False)
+    if connection.key_file:
+        arguments += ["--key-file", connection.key_file.resolve()]
+    child = processes.start(
+        "phi_runner.flow.page", [str(item) for item in arguments], log=log, detach=False,
+        environment={} if connection.key_file else {_KEY: connection.key},
+    )  # fmt: skip
     try:
         _wait(child, url=url, log=log, timeout_s=timeout_s)
         running = Running(
@@ -120,12 +126,14 @@ def main() -> None:
     """Serve until SIGTERM; the child's entry point."""
     processes.stop_with_parent()
     parser = argparse.ArgumentParser()
-    for name in ("folder", "home", "host", "connection", "endpoint", "key-file"):
+    for name in ("folder", "home", "host", "connection", "endpoint"):
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--key-file", type=Path)
     parser.add_argument("--port", type=int, required=True)
     chosen = parser.parse_args()
     pf.prepare(Path(chosen.home))
-    connection = pf.Connection(name=chosen.connection, endpoint=chosen.endpoint, key_file=Path(chosen.key_file))
+    key = pf.read_key(chosen.key_file) if chosen.key_file else os.environ.pop(_KEY)
+    connection = pf.Connection(name=chosen.connection, endpoint=chosen.endpoint, key=key)
     app = pf.app(Path(chosen.folder), connection=connection)
     import uvicorn
 

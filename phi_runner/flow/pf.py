@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,16 +29,14 @@ _LOOPBACK = "127.0.0.1,localhost,::1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Where the flow's one node sends its requests; the key stays in its file until it is used."""
+    """Where the flow's one node sends its requests, with the key in memory."""
 
     name: str
     endpoint: str
     """Score URL."""
-    key_file: Path
-
-    def key(self) -> str:
-        """Read the key; raises FlowFailed when its file cannot be read."""
-        return read_key(self.key_file)
+    key: str = field(repr=False)
+    key_file: Path | None = None
+    """File that holds the key; None: it is nowhere on this machine."""
 
 
 def read_key(file: Path) -> str:
@@ -89,7 +87,7 @@ def _custom_connection(connection: Connection) -> Any:
             """Answer to the name that the serving app calls; Prompt flow 1.18.5 has it with an underscore only."""
             return {**self._to_execution_connection_dict(), "type": "CustomConnection"}
 
-    return Injected(name=connection.name, configs={"endpoint": connection.endpoint}, secrets={"key": connection.key()})
+    return Injected(name=connection.name, configs={"endpoint": connection.endpoint}, secrets={"key": connection.key})
 
 
 def ask(folder: Path, *, connection: Connection, question: str, log_folder: Path) -> str:

@@ -23,14 +23,15 @@ def _scalar(value: str | float) -> str:
     return text.splitlines()[0]
 
 
-def texts(flow: PromptFlow, *, chat: ChatConfig) -> dict[str, str]:
-    """Return what each file of the flow folder holds, by file name."""
+def texts(flow: PromptFlow, *, chat: ChatConfig, chat_form: bool = True) -> dict[str, str]:
+    """Return what each file of the flow folder holds, by file name; `chat_form` is what the endpoint answers."""
     values = {
         "name": flow.name,
         "connection": _scalar(flow.connection),
         "question": _scalar(flow.question),
         "temperature": _scalar(float(chat.temperature)),
         "max_new_tokens": _scalar(chat.max_new_tokens),
+        "chat_form": _scalar(chat_form),
     }
     found = {}
     for template in sorted(_TEMPLATES.iterdir()):
@@ -60,9 +61,9 @@ def _replace(file: Path, text: str) -> None:
     aside.replace(file)
 
 
-def render(flow: PromptFlow, *, chat: ChatConfig, folder: Path) -> list[str]:
+def render(flow: PromptFlow, *, chat: ChatConfig, folder: Path, chat_form: bool = True) -> list[str]:
     """Write the flow into `folder` and return the names of files that someone had edited, now kept as `NAME.edited`."""
-    wanted, before, edited = texts(flow, chat=chat), _written_before(folder), []
+    wanted, before, edited = texts(flow, chat=chat, chat_form=chat_form), _written_before(folder), []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in wanted.items():
@@ -78,9 +79,10 @@ def render(flow: PromptFlow, *, chat: ChatConfig, folder: Path) -> list[str]:
     return edited
 
 
-def is_current(flow: PromptFlow, *, chat: ChatConfig, folder: Path) -> bool:
+def is_current(flow: PromptFlow, *, chat: ChatConfig, folder: Path, chat_form: bool = True) -> bool:
     """Say whether `folder` holds exactly this flow."""
+    wanted = texts(flow, chat=chat, chat_form=chat_form)
     try:
-        return all((folder / name).read_bytes() == text.encode() for name, text in texts(flow, chat=chat).items())
+        return all((folder / name).read_bytes() == text.encode() for name, text in wanted.items())
     except OSError:
         return False

@@ -85,7 +85,7 @@ def ask(folder: Path, *, connection: pf.Connection, question: str, outputs: Path
     log = _log(outputs)
     request = {
         "folder": str(folder), "question": question, "name": connection.name, "endpoint": connection.endpoint,
-        "key_file": str(connection.key_file),
+        "key": connection.key,
     }  # fmt: skip
     child = _take(outputs)
     try:
@@ -104,7 +104,7 @@ def ask(folder: Path, *, connection: pf.Connection, question: str, outputs: Path
 
 
 def _answer(request: dict[str, str], *, home: Path) -> tuple[str, float]:
-    connection = pf.Connection(name=request["name"], endpoint=request["endpoint"], key_file=Path(request["key_file"]))
+    connection = pf.Connection(name=request["name"], endpoint=request["endpoint"], key=request["key"])
     begun = time.perf_counter()
     text = pf.ask(
         Path(request["folder"]), connection=connection, question=request["question"], log_folder=home / "test"

@@ -1,26 +1,43 @@
-"""Stage `deploy`: the registered model behind an endpoint that passed its smoke test."""
+"""Stage `deploy`: the registered model behind an endpoint, here or in Azure, that passed its smoke test."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phi_runner import processes
-from phi_runner.artifacts import Artifact, Endpoint, Registered
-from phi_runner.config.schema import CpuCompute, GpuCompute, LocalDeploy, NoDeploy, RunConfig, StageName
+from phi_runner.artifacts import Artifact, Endpoint, Registered, Workspace
+from phi_runner.config import clouds
+from phi_runner.config.schema import (
+    AzureDeploy,
+    CpuCompute,
+    GpuCompute,
+    LocalDeploy,
+    NoDeploy,
+    RunConfig,
+    Serving,
+    StageName,
+)
 from phi_runner.environment import cuda_number
 from phi_runner.errors import ConfigProblem
+from phi_runner.events import Events, StageEvents
+from phi_runner.ledger import Ledger
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 
 if TYPE_CHECKING:
+    from phi_runner.azureml.endpoints import Online
     from phi_runner.deploy.local import Wanted
 
 
 def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Endpoint:
-    """Start the endpoint that the config names, or keep the one that serves the same; raises DeployFailed."""
+    """Bring up the endpoint that the config names, or keep the one that serves the same; raises DeployFailed."""
     match config.deploy:
         case LocalDeploy():
             return _local(config.deploy, config, inputs.get(StageName.register, Registered), rundir)
+        case AzureDeploy():
+            return _azure(config.deploy, config, inputs, rundir)
         case unknown:
-            raise ConfigProblem(f"stage deploy cannot start an endpoint of kind {unknown.kind!r}: use deploy=local")
+            raise ConfigProblem(
+                f"stage deploy cannot start an endpoint of kind {unknown.kind!r}: use deploy=local or deploy=azure"
+            )
 
 
 def _local(deploy: LocalDeploy, config: RunConfig, registered: Registered, rundir: RunDir) -> Endpoint:
@@ -51,12 +68,65 @@ def wanted(deploy: LocalDeploy, config: RunConfig, registered: Registered, *, ou
     )  # fmt: skip
 
 
-def still_true(_config: RunConfig, artifact: Artifact, outputs: Path) -> str:
-    """Say why a stored endpoint is not what serves now, or nothing."""
-    from phi_runner.deploy import local
+def _azure(deploy: AzureDeploy, config: RunConfig, inputs: Inputs, rundir: RunDir) -> Endpoint:
+    """Roll the registered version out behind the workspace's endpoint; two runs of one outputs folder take turns."""
+    from phi_runner.azureml import package
+    from phi_runner.azureml.endpoints import Wish
+    from phi_runner.deploy import azure
 
+    registered = inputs.get(StageName.register, Registered)
+    workspace = inputs.get(StageName.infra, Workspace)
+    if not registered.asset:
+        raise ConfigProblem(
+            f"{registered.name} version {registered.version} is not in the workspace: add register to the stages"
+        )
+    online = _online(config, name=deploy.name, outputs=rundir.outputs, events=rundir.events)
+    wish = Wish(
+        deploy=deploy, model=registered.asset, label=f"{registered.name}/{registered.version}",
+        template_hash=registered.template_hash, identity=workspace.identity,
+        identity_client_id=workspace.identity_client_id,
+        code=package.stage_scoring_code(rundir.outputs) if deploy.serving is Serving.code else None,
+    )  # fmt: skip
+
+    def waits() -> None:
+        rundir.events.info(f"another run deploys {online.name}: waiting")
+
+    with processes.name_lock("azure", online.name, outputs=rundir.outputs, on_wait=waits):
+        return azure.deploy(
+            wish, online=online, folder=rundir.folder, outputs=rundir.outputs,
+            detached=not clouds.rehearses(config),  # a rehearsed cloud ends with the run
+        )  # fmt: skip
+
+
+def _online(config: RunConfig, *, name: str, outputs: Path, events: StageEvents) -> "Online":
+    from phi_runner.azureml.client import connect
+    from phi_runner.azureml.endpoints import Online
+
+    azure = connect(config.azure)
+    return Online(
+        azure=azure, name=name or azure.ids.endpoint_name(AzureDeploy()), ledger=Ledger(outputs), events=events
+    )
+
+
+def still_true(config: RunConfig, artifact: Artifact, outputs: Path) -> str:
+    """Say why a stored endpoint is not what serves now, or nothing."""
     if not isinstance(artifact, Endpoint):
         return "it is no endpoint"
+    return _still_in_azure(config, artifact, outputs) if artifact.resource else _still_here(artifact, outputs)
+
+
+def _still_in_azure(config: RunConfig, artifact: Endpoint, outputs: Path) -> str:
+    if not clouds.needs_azure(config):
+        return "it is an endpoint in Azure, and this run has deploy=none or deploy=local"
+    from phi_runner.deploy import azure
+
+    silent = StageEvents(Events(), StageName.deploy)
+    return azure.changed(artifact, online=_online(config, name=artifact.name, outputs=outputs, events=silent))
+
+
+def _still_here(artifact: Endpoint, outputs: Path) -> str:
+    from phi_runner.deploy import local
+
     running = processes.find(local.KIND, artifact.name, outputs=outputs)
     if running is None or (running.pid, running.url) != (artifact.pid, artifact.url):
         return "the endpoint's process has ended"
@@ -72,12 +142,23 @@ def skip(config: RunConfig) -> str:
 
 STAGE = Stage(
     name=StageName.deploy,
-    about="start the model's endpoint on this machine and prove that it answers",
+    about="bring up the model's endpoint, on this machine or in Azure, and prove that it answers",
     run=run,
     produces=Endpoint,
     reads=lambda _config: (StageName.register,),
+    uses=lambda config: (StageName.infra,) if isinstance(config.deploy, AzureDeploy) else (),
+    place=lambda config: clouds.workspace_of(config) if isinstance(config.deploy, AzureDeploy) else "",
     config_parts=("deploy", "compute"),
-    code=("serve", "deploy", "model/answering.py", "model/engine.py", "processes.py", "template.py"),
+    code=(
+        "serve",
+        "deploy",
+        "azureml/endpoints.py",
+        "azureml/score",
+        "model/answering.py",
+        "model/engine.py",
+        "processes.py",
+        "template.py",
+    ),
     libraries=("fastapi", "torch", "transformers", "uvicorn"),
     pure=False,
     still_true=still_true,

@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from phi_runner.artifacts import Dataset, Scorecard, TrainedModel
-from phi_runner.config.schema import RunConfig, StageName
-from phi_runner.errors import TrainFailed
+from phi_runner.config.schema import AzureCompute, CatalogTrain, CpuCompute, GpuCompute, RunConfig, StageName
+from phi_runner.errors import ConfigProblem, MissingInput, TrainFailed
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 
 if TYPE_CHECKING:
@@ -19,10 +19,28 @@ _SHOWN = 3
 
 def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Scorecard:
     """Measure base and trained model on the held-out rows; `answers.jsonl` holds their answers side by side."""
+    match config.compute:
+        case CpuCompute() | GpuCompute():
+            return _here(config, inputs, rundir)
+        case AzureCompute():
+            from phi_runner.compute import azure
+
+            dataset, trained = inputs.get(StageName.data, Dataset), inputs.get(StageName.train, TrainedModel)
+            return azure.evaluate(config, dataset, trained, rundir=rundir)
+        case unknown:
+            raise ConfigProblem(f"compute={unknown.kind} cannot evaluate")
+
+
+def _here(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Scorecard:
     from phi_runner.model import device, load, rows
 
     dataset = inputs.get(StageName.data, Dataset)
     trained = inputs.get(StageName.train, TrainedModel)
+    if trained.in_cloud:
+        raise MissingInput(
+            f"the weights were left in the workspace by job {trained.job}: measure them there with "
+            "compute=azure_cpu or azure_gpu, or fetch them with stages=[train] azure.fetch_result=true and that compute"
+        )
     place = device.choose(config.compute, precision=config.train.precision)
     dialogues = rows.dialogues(dataset.test_file)
     prompts = dialogues[: config.evaluate.prompts]
@@ -121,12 +139,19 @@ def _show(table: list[dict[str, Any]], rundir: RunDir) -> None:
         rundir.events.info(f"  after:  {_short(row['after'])}")
 
 
+def skip(config: RunConfig) -> str:
+    """Say that a model of the catalog's fine-tune cannot be opened here."""
+    return "train=azure_catalog leaves its model in Azure" if isinstance(config.train, CatalogTrain) else ""
+
+
 STAGE = Stage(
     name=StageName.evaluate,
     about="measures held-out loss and shows the same prompts before and after",
     run=run,
     produces=Scorecard,
     reads=lambda _config: (StageName.data, StageName.train),
+    uses=lambda config: (StageName.infra,) if isinstance(config.compute, AzureCompute) else (),
+    skip=skip,
     config_parts=("evaluate",),
     code=(
         "model/device.py",

@@ -1,37 +1,42 @@
 """Stage `register`: a version in the model registry that plain MLflow can load, with where it came from."""
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from phi_runner import __version__
 from phi_runner.artifacts import Artifact, Registered, Scorecard, TrainedModel
-from phi_runner.config.schema import RunConfig, StageName
+from phi_runner.azureml.environment import model_requirements, pins
+from phi_runner.config import clouds
+from phi_runner.config.schema import CatalogTrain, RunConfig, StageName
+from phi_runner.errors import MissingInput
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 from phi_runner.template import template_hash
 from phi_runner.tracking import alias_points_to, uri_of
 
 _PROMPT = "{prompt}"
+_REQUIRED = ("mlflow", "torch", "transformers", "accelerate")
 
 
 def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Registered:
+    """Put the model into the workspace that will serve it, or into the MLflow registry."""
+    if clouds.registers_in_workspace(config):
+        return _in_workspace(config, inputs, rundir)
+    return _in_mlflow(config, inputs, rundir)
+
+
+def _in_mlflow(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Registered:
     """Merge an adapter if there is one, log the model to MLflow, move the alias."""
     from phi_runner import tracking
-    from phi_runner.model import load
 
     trained = inputs.get(StageName.train, TrainedModel)
-    scorecard = inputs.get(StageName.evaluate, Scorecard)
-    model, tokenizer = load.trained(
-        trained.model_folder, adapter=trained.adapter, base=trained.base_location, revision=trained.revision,
-        trust_remote_code=trained.trust_remote_code,
-    )  # fmt: skip
-    source = trained.model_folder
+    if trained.in_cloud:
+        raise MissingInput(
+            f"the weights were left in the workspace by job {trained.job}: register them there with "
+            "azure.fetch_result=false, or fetch them with stages=[train] azure.fetch_result=true"
+        )
+    model, tokenizer, source = _plain(trained, folder=rundir.folder / "merged")
     if trained.adapter:
-        # MLflow reloads a PEFT object with a local base wrongly and says nothing, so what it gets is one plain model.
-        source = rundir.folder / "merged"
-        load.save(model, tokenizer, folder=source)
         rundir.events.info("merged the adapter into its base")
-        model, tokenizer = load.pretrained(str(source))
     number = tracking.register(
         config.tracking,
         outputs=rundir.outputs,
@@ -41,16 +46,83 @@ def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Registered:
         prompt_template=_prompt_template(tokenizer),
         name=config.register.name,
         alias=config.register.alias,
-        tags={"phi_runner.register_key": rundir.key} | _tags(trained, scorecard, inputs),
-        requirements=_requirements(),
+        tags=_tags(trained, inputs, key=rundir.key),
+        requirements=pins(_REQUIRED),
     )
     rundir.events.info(f"registered {config.register.name} version {number}, alias {config.register.alias}")
-    final = trained.folder if not trained.adapter else rundir.outputs / "store" / StageName.register / rundir.key
     return Registered(
         folder=rundir.folder, name=config.register.name, version=number, alias=config.register.alias,
         tracking_uri=uri_of(config.tracking, outputs=rundir.outputs),
-        source=f"{final.parent.name}/{final.name}/{source.name}", template_hash=template_hash(source),
+        source=_stored(source, trained, rundir), template_hash=template_hash(source),
     )  # fmt: skip
+
+
+def _in_workspace(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Registered:
+    """Register what the job left in MLflow's form, or write that form here and upload it."""
+    from phi_runner.azureml import registry
+    from phi_runner.azureml.client import connect
+
+    trained = inputs.get(StageName.train, TrainedModel)
+    azure = connect(config.azure)
+    tags = _tags(trained, inputs, key=rundir.key) | {"phi_runner.alias": config.register.alias}
+    source, stored = trained.model_folder, ""
+    version = registry.find(azure, name=config.register.name, key=rundir.key)
+    if version:
+        rundir.events.info(f"{config.register.name} version {version} was registered before from this very result")
+    else:
+        place = registry.in_job(azure, trained)
+        if not place:
+            rundir.events.info("writes the model in MLflow's form")
+            scratch = rundir.scratch
+            place = str(mlflow_folder(trained, folder=scratch / "mlflow_model", merged=scratch / "merged"))
+        registry.check_serving(trained, place=place)
+        version = registry.register(azure, name=config.register.name, place=place, tags=tags)
+        rundir.events.info(f"registered {config.register.name} version {version} in {config.azure.workspace}")
+    if not trained.in_cloud and not trained.adapter:
+        stored = _stored(source, trained, rundir)
+    return Registered(
+        folder=rundir.folder, name=config.register.name, version=version, alias=config.register.alias,
+        tracking_uri="", source=stored, template_hash=trained.template_hash,
+        asset=azure.ids.model(config.register.name, version=version),
+    )  # fmt: skip
+
+
+def _plain(trained: TrainedModel, *, folder: Path) -> tuple[Any, Any, Path]:
+    """Open a training result as one plain model; an adapter is merged into `folder` first.
+
+    MLflow reloads a PEFT object with a local base wrongly and says nothing, so what it gets is one plain model.
+    """
+    from phi_runner.model import load
+
+    model, tokenizer = load.trained(
+        trained.model_folder, adapter=trained.adapter, base=trained.base_location, revision=trained.revision,
+        trust_remote_code=trained.trust_remote_code,
+    )  # fmt: skip
+    if not trained.adapter:
+        return model, tokenizer, trained.model_folder
+    load.save(model, tokenizer, folder=folder)
+    del model
+    return *load.pretrained(str(folder)), folder
+
+
+def mlflow_folder(trained: TrainedModel, *, folder: Path, merged: Path) -> Path:
+    """Write a training result in the form that Azure registers and serves, and return its folder, made anew."""
+    import shutil
+
+    from phi_runner import tracking
+
+    shutil.rmtree(folder, ignore_errors=True)
+    model, tokenizer, _source = _plain(trained, folder=merged)
+    tracking.save(
+        model, tokenizer, prompt_template=_prompt_template(tokenizer), folder=folder, requirements=model_requirements()
+    )
+    return folder
+
+
+def _stored(source: Path, trained: TrainedModel, rundir: RunDir) -> str:
+    """Return where the plain weights lie, relative to the store."""
+    final = trained.folder if not trained.adapter else rundir.outputs / "store" / StageName.register / rundir.key
+    return f"{final.parent.name}/{final.name}/{source.name}"
 
 
 def _run_id(config: RunConfig, trained: TrainedModel, rundir: RunDir) -> str:
@@ -73,29 +145,36 @@ def _prompt_template(tokenizer: Any) -> str:
     return str(tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True))
 
 
-def _tags(trained: TrainedModel, scorecard: Scorecard, inputs: Inputs) -> dict[str, str]:
-    return {
+def _tags(trained: TrainedModel, inputs: Inputs, *, key: str) -> dict[str, str]:
+    """Return where the model came from; how it measures is known unless nobody could measure it."""
+    tags = {
+        "phi_runner.register_key": key,
         "phi_runner.version": __version__,
         "phi_runner.train_key": inputs.keys[StageName.train],
-        "phi_runner.evaluate_key": inputs.keys[StageName.evaluate],
         "phi_runner.data_hash": trained.data_hash,
         "phi_runner.template_hash": trained.template_hash,
         "phi_runner.base": trained.base,
-        "phi_runner.loss_before": f"{scorecard.loss_before:.4f}",
-        "phi_runner.loss_after": f"{scorecard.loss_after:.4f}",
     }
+    if trained.job:
+        tags["phi_runner.job"] = trained.job
+    card = inputs.artifacts.get(StageName.evaluate)
+    if isinstance(card, Scorecard):
+        tags |= {
+            "phi_runner.evaluate_key": inputs.keys[StageName.evaluate],
+            "phi_runner.loss_before": f"{card.loss_before:.4f}",
+            "phi_runner.loss_after": f"{card.loss_after:.4f}",
+        }
+    return tags
 
 
-def _requirements() -> list[str]:
-    return [f"{name}=={version(name).partition('+')[0]}" for name in ("mlflow", "torch", "transformers", "accelerate")]
-
-
-def still_true(_config: RunConfig, artifact: Artifact, _outputs: Path) -> str:
-    """Say so when the registry no longer has this version under its alias, or the weights are gone."""
+def still_true(config: RunConfig, artifact: Artifact, _outputs: Path) -> str:
+    """Say so when the registry no longer has this version (under its alias, in MLflow), or the weights are gone."""
     if not isinstance(artifact, Registered):
         raise TypeError(f"a {type(artifact).__name__} is not a registered model")
-    if not (artifact.model_folder / "config.json").is_file():
+    if artifact.source and not (artifact.model_folder / "config.json").is_file():
         return f"the weights in {artifact.source} are gone"
+    if artifact.asset:
+        return _still_in_workspace(config, artifact)
     version = alias_points_to(artifact.tracking_uri, name=artifact.name, alias=artifact.alias)
     if version != artifact.version:
         return (
@@ -104,12 +183,36 @@ def still_true(_config: RunConfig, artifact: Artifact, _outputs: Path) -> str:
     return ""
 
 
+def _still_in_workspace(config: RunConfig, artifact: Registered) -> str:
+    from phi_runner.azureml import registry
+    from phi_runner.azureml.client import connect
+
+    if registry.has(connect(config.azure), asset=artifact.asset):
+        return ""
+    return f"the workspace no longer has {artifact.name} version {artifact.version}"
+
+
+def place(config: RunConfig) -> str:
+    """Name the workspace that the model is registered in."""
+    from phi_runner.azureml.names import Ids
+
+    return Ids(config.azure).workspace if clouds.registers_in_workspace(config) else ""
+
+
+def reads(config: RunConfig) -> tuple[StageName, ...]:
+    """Name the results to read; a model of the catalog's fine-tune is not measured."""
+    measured = not isinstance(config.train, CatalogTrain)
+    return (StageName.train, StageName.evaluate) if measured else (StageName.train,)
+
+
 STAGE = Stage(
     name=StageName.register,
-    about="puts the model into the MLflow registry with its lineage",
+    about="puts the model into the MLflow registry, or the Azure workspace's, with its lineage",
     run=run,
     produces=Registered,
-    reads=lambda _config: (StageName.train, StageName.evaluate),
+    reads=reads,
+    uses=lambda config: (StageName.infra,) if clouds.registers_in_workspace(config) else (),
+    place=place,
     config_parts=("register", "tracking"),
     code=("model/load.py", "model/tokenizer.py", "tracking.py", "template.py", "stages/register.py"),
     libraries=("mlflow", "peft", "torch", "transformers"),

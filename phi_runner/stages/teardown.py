@@ -1,11 +1,26 @@
-"""Stage `teardown`: stop every server that runs have left, and forget the keys of the stopped endpoints."""
+"""Stage `teardown`: stop every server that runs have left, and remove everything that they have made in Azure."""
+
+from dataclasses import replace
 
 from phi_runner import processes
-from phi_runner.config.schema import RunConfig, StageName
+from phi_runner.config.schema import AzureConfig, RunConfig, StageName
+from phi_runner.errors import RemoteFailed
+from phi_runner.ledger import Entry, Ledger
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 
+_MOST_TOLD = 5
 
-def run(_config: RunConfig, _inputs: Inputs, rundir: RunDir) -> None:
+
+def run(config: RunConfig, _inputs: Inputs, rundir: RunDir) -> None:
+    """Stop what runs here, then remove what the ledger holds; raises RemoteFailed while anything is left."""
+    _stop_servers(rundir)
+    ledger = Ledger(rundir.outputs)
+    entries = ledger.open()
+    if entries:
+        _remove(config, entries, ledger=ledger, rundir=rundir)
+
+
+def _stop_servers(rundir: RunDir) -> None:
     """Stop what runs, flow pages before the endpoints that they ask."""
     from phi_runner.deploy import keys, local
 
@@ -21,9 +36,46 @@ def run(_config: RunConfig, _inputs: Inputs, rundir: RunDir) -> None:
         )
 
 
+def _remove(config: RunConfig, entries: list[Entry], *, ledger: Ledger, rundir: RunDir) -> None:
+    from phi_runner.azureml import client, removal
+
+    scope = client.scope_of(config.azure)
+    why: dict[str, str] = {}
+    if any(entry.scope == scope for entry in entries):
+        azure = client.connect(_account_of(entries, config.azure, scope=scope), tell=rundir.events.warn)
+        why = {left.entry.resource: left.why for left in removal.remove_all(azure, ledger=ledger, events=rundir.events)}
+    left = ledger.open()
+    if left:
+        raise RemoteFailed(_told(left, why=why, scope=scope))
+    rundir.events.info("nothing that runs have made is left in Azure")
+
+
+def _account_of(entries: list[Entry], config: AzureConfig, *, scope: str) -> AzureConfig:
+    """Return the config with the ledger's subscription where none is typed: the ledger knows whose things they are."""
+    if config.subscription:
+        return config
+    subscriptions = [entry.resource.split("/")[2] for entry in entries if entry.scope == scope]
+    return replace(config, subscription=subscriptions[0])
+
+
+def _told(left: list[Entry], *, why: dict[str, str], scope: str) -> str:
+    elsewhere = sorted({entry.scope for entry in left if entry.scope != scope})
+    named = [f"{entry.kind.value.replace('_', ' ')} {entry.name}" for entry in left[:_MOST_TOLD]]
+    more = f" and {len(left) - len(named)} more" if len(left) > len(named) else ""
+    bills = sum(entry.usd_per_hour for entry in left)
+    cost = f", which may bill up to {bills:.2f} USD an hour" if bills else ""
+    first = next(iter(why.values()), "")
+    reason = f": {first}" if first else ""
+    if elsewhere and not why:
+        cloud = "azure=rehearsal" if elsewhere[0] == "rehearsal" else f"azure=account azure.cloud={elsewhere[0]}"
+        return f"left in Azure: {', '.join(named)}{more}{cost}: run python -m phi_runner +recipe=teardown {cloud}"
+    again = "the same command tries again"
+    return f"left in Azure: {', '.join(named)}{more}{cost}{reason}; {again}"
+
+
 STAGE = Stage(
     name=StageName.teardown,
-    about="stop every endpoint and flow page that still runs",
+    about="stop every endpoint and flow page, and remove what runs have made in Azure",
     run=run,
     produces=None,
     pure=False,

@@ -1,14 +1,25 @@
 """Stage `train`: a dataset in, trained weights or an adapter out, with its curve, its tokenizer and its history."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phi_runner.artifacts import Dataset, TrainedModel
+from phi_runner.artifacts import Artifact, Dataset, TrainedModel
 from phi_runner.config.dump import flat
-from phi_runner.config.schema import HubModel, LoraTrain, NanoModel, RunConfig, StageName
-from phi_runner.errors import TrainFailed
+from phi_runner.config.schema import (
+    AzureCompute,
+    CatalogTrain,
+    CpuCompute,
+    GpuCompute,
+    HubModel,
+    LoraTrain,
+    NanoModel,
+    RunConfig,
+    StageName,
+)
+from phi_runner.errors import ConfigProblem, TrainFailed
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 from phi_runner.template import template_hash
 
@@ -22,7 +33,50 @@ _RUN_MARKER = "tracking_run"
 
 def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel:
     """Train, and leave in `rundir.folder`: `model/`, `loss.png`, `history.json`, and `base/` for a model made here."""
+    if isinstance(config.train, CatalogTrain):
+        from phi_runner.compute import azure
+
+        return azure.fine_tune(config, inputs.get(StageName.data, Dataset), rundir=rundir)
+    match config.compute:
+        case CpuCompute() | GpuCompute():
+            return _here(config, inputs, rundir)
+        case AzureCompute():
+            return _in_azure(config, inputs, rundir)
+        case unknown:
+            raise ConfigProblem(f"compute={unknown.kind} cannot train")
+
+
+def _in_azure(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel:
+    """Train as a job of the workspace; its metrics are recorded here, where all other runs are."""
+    from phi_runner.compute import azure
+
+    dataset = inputs.get(StageName.data, Dataset)
+    tracked = _tracked(config, dataset, rundir)
+    try:
+        trained = azure.train(config, dataset, rundir=rundir)
+    except (Exception, KeyboardInterrupt):
+        tracked.fail()
+        raise
+    tracked.replay(json.loads((rundir.folder / "history.json").read_text(encoding="utf-8")))
+    tracked.artifact(rundir.folder / "loss.png")
+    tracked.finish()
+    return replace(trained, tracking_run=tracked.run_id)
+
+
+def _tracked(config: RunConfig, dataset: Dataset, rundir: RunDir) -> "TrackedRun":
+    """Open the run in the tracker, the same one again after an interruption."""
     from phi_runner import tracking
+
+    rundir.scratch.mkdir(parents=True, exist_ok=True)
+    tracked = tracking.open_run(
+        config.tracking, outputs=rundir.outputs, name=f"train-{rundir.key[:12]}", marker=rundir.scratch / _RUN_MARKER,
+        tags={"phi_runner.key": rundir.key, "phi_runner.data_hash": dataset.content_hash},
+    )  # fmt: skip
+    tracked.parameters(flat(config, part="model") | flat(config, part="train") | {"seed": str(config.seed)})
+    return tracked
+
+
+def _here(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel:
     from phi_runner.model import device, load, rows, sft, tokens
 
     dataset = inputs.get(StageName.data, Dataset)
@@ -39,12 +93,7 @@ def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel:
     )  # fmt: skip
     train_rows, test_rows = tokenise(train_dialogues), tokenise(rows.dialogues(dataset.test_file))
     _tell_lengths(train_rows, test_rows, config, rundir)
-    rundir.scratch.mkdir(parents=True, exist_ok=True)
-    tracked = tracking.open_run(
-        config.tracking, outputs=rundir.outputs, name=f"train-{rundir.key[:12]}", marker=rundir.scratch / _RUN_MARKER,
-        tags={"phi_runner.key": rundir.key, "phi_runner.data_hash": dataset.content_hash},
-    )  # fmt: skip
-    tracked.parameters(flat(config, part="model") | flat(config, part="train") | {"seed": str(config.seed)})
+    tracked = _tracked(config, dataset, rundir)
     try:
         training = sft.fit(
             start.model, start.tokenizer, train_rows=train_rows, eval_rows=test_rows, config=config.train, device=place,
@@ -125,14 +174,30 @@ def local_inputs(config: RunConfig) -> list[Path]:
     return [Path(config.model.path).expanduser().resolve()] if config.model.path else []
 
 
+def still_true(config: RunConfig, artifact: Artifact, _outputs: Path) -> str:
+    """Say so when the weights were left in the workspace and this run wants them here; fetching is then all it does."""
+    left = isinstance(artifact, TrainedModel) and artifact.in_cloud and isinstance(config.compute, AzureCompute)
+    if left and config.azure.fetch_result and not isinstance(config.train, CatalogTrain):
+        return "its weights were left in the workspace"
+    return ""
+
+
+def uses(config: RunConfig) -> tuple[StageName, ...]:
+    """Name the workspace when training happens there."""
+    remote = isinstance(config.compute, AzureCompute) or isinstance(config.train, CatalogTrain)
+    return (StageName.infra,) if remote else ()
+
+
 STAGE = Stage(
     name=StageName.train,
     about="fine-tunes the model with TRL; continues from the last checkpoint after an interruption",
     run=run,
     produces=TrainedModel,
     reads=lambda _config: (StageName.data,),
+    uses=uses,
     config_parts=("model", "train", "seed"),
     local_inputs=local_inputs,
+    still_true=still_true,
     code=(
         "model/checkpoints.py",
         "model/device.py",

@@ -28,7 +28,8 @@ def make_rig(outputs: Path, running: StandIn) -> Rig:
     folder = outputs / "flows" / "chat-with-phi"
     render.render(PromptFlow(), chat=ChatConfig(), folder=folder)
     endpoint = running.endpoint
-    connection = pf.Connection(name="phi-endpoint", endpoint=endpoint.score_url, key_file=Path(endpoint.key_file))
+    file = Path(endpoint.key_file)
+    connection = pf.Connection(name="phi-endpoint", endpoint=endpoint.score_url, key=pf.read_key(file), key_file=file)
     return Rig(folder=folder, outputs=outputs, connection=connection, standin=running)
 
 

@@ -146,7 +146,7 @@ from pathlib import Path
 from phi_runner.flow import page, pf, trial
 folder, outputs, endpoint, key_file = sys.argv[1:]
 trial.warm_up(Path(outputs))
-connection = pf.Connection(name="phi-endpoint", endpoint=endpoint, key_file=Path(key_file))
+connection = pf.Connection(name="phi-endpoint", endpoint=endpoint, key="k", key_file=Path(key_file))
 running = page.serve(
     Path(folder), name="x", connection=connection, host="127.0.0.1", port=0, outputs=Path(outputs), detach=False
 )

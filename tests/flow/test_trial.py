@@ -71,9 +71,9 @@ def test_without_promptflow_it_says_what_to_install(rig: Rig, monkeypatch: pytes
         ask(rig)
 
 
-def test_missing_key_file_is_named(tmp_path: Path):
-    connection = pf.Connection(name="phi-endpoint", endpoint="http://127.0.0.1:1/score", key_file=tmp_path / "no.key")
+def test_key_is_read_or_its_file_is_named_and_no_connection_shows_it(tmp_path: Path):
     with pytest.raises(
         FlowFailed, match=r"no.key cannot be read \(No such file or directory\): start the endpoint again"
     ):
-        connection.key()
+        pf.read_key(tmp_path / "no.key")
+    assert KEY not in repr(pf.Connection(name="phi-endpoint", endpoint="https://x.example/score", key=KEY))

@@ -89,6 +89,11 @@ class RehearsalAzure(AzureConfig):
     """An emulator on this machine, driven by the real client; costs nothing and needs no account."""
 
     kind: ClassVar[str] = "rehearsal"
+    subscription: str = "00000000-0000-0000-0000-00000000feed"
+    """The emulator's only one."""
+    tenant: str = "11111111-1111-1111-1111-111111111111"
+    """The emulator's only one."""
+    credential: Credential = Credential.default
     folder: str = ""
     """Where the emulated cloud keeps its state; empty: beside your other application state, one per outputs folder."""
     blobs: str = "builtin"

@@ -1,5 +1,7 @@
 """Ask the endpoint for the next turn of the dialogue: the one node of this flow."""
 
+from typing import Any
+
 import httpx
 from promptflow.connections import CustomConnection
 from promptflow.core import tool
@@ -27,12 +29,33 @@ def messages_of(chat_history: list[dict[str, dict[str, str]]], input_data: str) 
     return [*messages, {"role": "user", "content": input_data}]
 
 
+def body_of(messages: list[dict[str, str]], parameters: dict[str, float], *, chat_form: bool) -> dict[str, Any]:
+    """Return the request: the whole dialogue, or the last question where the endpoint takes a list of texts only."""
+    if chat_form:
+        return {"input_data": {"input_string": messages, "parameters": parameters}}
+    sampled = parameters["temperature"] > 0
+    params = {name: value for name, value in parameters.items() if sampled or name != "temperature"}
+    return {
+        "input_data": [messages[-1]["content"]],
+        "params": params | {"do_sample": sampled, "return_full_text": False},
+    }
+
+
 def answer_of(response: httpx.Response, url: str) -> str:
-    """Return the text under `output`."""
+    """Return the text under `output`, or the first one of a list of texts or of `{"0": text}`."""
     try:
-        return str(response.json()["output"])
-    except (ValueError, KeyError, TypeError):
-        raise RuntimeError(f"{url} answered without `output`: {response.text[:200]}") from None
+        answer = response.json()
+        if isinstance(answer, list):
+            first = answer[0]
+            return str(first["0"] if isinstance(first, dict) else first)
+        return str(answer["output"])
+    except (ValueError, KeyError, TypeError, IndexError):
+        raise RuntimeError(f"{url} answered in another form than promised: {response.text[:200]}") from None
+
+
+def value_of(connection: CustomConnection, name: str) -> str:
+    """Return a value of the connection; the one that Azure AI Foundry keeps holds all of them as secrets."""
+    return str({**(connection.configs or {}), **(connection.secrets or {})}[name])
 
 
 @tool
@@ -42,12 +65,13 @@ def integrate_with_promptflow(
     connection: CustomConnection,
     temperature: float,
     max_new_tokens: int,
+    chat_form: bool,
 ) -> str:
     """Return the model's answer to `input_data` after the turns in `chat_history`."""
-    url = connection.configs["endpoint"]
+    url = value_of(connection, "endpoint")
     parameters = {"temperature": temperature, "max_new_tokens": max_new_tokens}
-    body = {"input_data": {"input_string": messages_of(chat_history, input_data), "parameters": parameters}}
-    headers = {"Authorization": f"Bearer {connection.secrets['key']}"}
+    body = body_of(messages_of(chat_history, input_data), parameters, chat_form=chat_form)
+    headers = {"Authorization": f"Bearer {value_of(connection, 'key')}"}
     try:
         response = CLIENT.post(url, json=body, headers=headers)
     except httpx.TimeoutException:
@@ -55,6 +79,7 @@ def integrate_with_promptflow(
     except httpx.TransportError as err:
         raise RuntimeError(f"{url} cannot be reached: {err}") from None
     if response.status_code != httpx.codes.OK:
-        meaning = MEANINGS.get(response.status_code, response.text[:200] or "no reason given")
-        raise RuntimeError(f"{url} answered {response.status_code}: {meaning}")
+        status = int(response.headers.get("ms-azureml-model-error-statuscode") or response.status_code)
+        meaning = MEANINGS.get(status, response.text[:200] or "no reason given")
+        raise RuntimeError(f"{url} answered {status}: {meaning}")
     return answer_of(response, url)

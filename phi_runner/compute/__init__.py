@@ -1,0 +1,1 @@
+"""Where a stage computes when that is not this machine."""

@@ -1,0 +1,227 @@
+"""`python -m phi_runner.remote --stage train --config job.yaml ...`: performs one stage on a node of a cluster.
+
+It runs the very function that a stage runs here, tells its events as lines of the job's log, and leaves small files in
+`--summary`, weights in `--result`, the model in MLflow's form in `--model-output` and checkpoints in `--checkpoints`.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+
+from phi_runner import artifacts, environment
+from phi_runner.artifacts import Artifact, Dataset, TrainedModel
+from phi_runner.azureml import task
+from phi_runner.azureml.task import Task
+from phi_runner.config.schema import AzureCompute, ComputeConfig, CpuCompute, GpuCompute, RunConfig, StageName
+from phi_runner.errors import ConfigProblem, PhiRunnerError
+from phi_runner.events import Event, Events, Kind, StageEvents
+from phi_runner.stages.stage import Inputs, RunDir
+
+_PROGRESS_S = 1.0
+_TERMINATED = 128 + signal.SIGTERM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rank:
+    """Which process of a distributed job this is, from the variables that the cluster sets."""
+
+    world: int = 1
+    number: int = 0
+    local: int = 0
+    local_world: int = 1
+
+    @classmethod
+    def here(cls, *, processes_per_node: int) -> "Rank":
+        """Return this process's place."""
+        world = int(os.environ.get("WORLD_SIZE", "1"))
+        return cls(
+            world=world, number=int(os.environ.get("RANK", "0")), local=int(os.environ.get("LOCAL_RANK", "0")),
+            local_world=processes_per_node if world > 1 else 1,
+        )  # fmt: skip
+
+    @property
+    def first(self) -> bool:
+        """Say whether this process tells and publishes."""
+        return self.number == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeDir(RunDir):
+    """A stage's folder on the node's own disk; only the checkpoints lie where they survive the node."""
+
+    @property
+    def scratch(self) -> Path:
+        """Where checkpoints go, through a link."""
+        return self.outputs / "scratch"
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m phi_runner.remote", description=__doc__)
+    parser.add_argument("--stage", required=True, choices=[StageName.train, StageName.evaluate], type=StageName)
+    for name in ("config", "summary"):
+        parser.add_argument(f"--{name}", required=True, type=Path)
+    for name in ("train-file", "eval-file", "trained", "base-model", "result", "model-output", "checkpoints"):
+        parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--override", action="append", default=[], help="key=value of a sweep's trial")
+    return parser.parse_args(argv)
+
+
+def _told(rank: Rank) -> Events:
+    """Return events that go to the job's log as lines; progress at most once a second."""
+    last = 0.0
+
+    def say(event: Event) -> None:
+        nonlocal last
+        if event.kind is Kind.progress:
+            ended = event.values.get("done") == event.values.get("total")
+            if event.at - last < _PROGRESS_S and not ended:
+                return
+            last = event.at
+        sys.stdout.write(task.event_line(event) + "\n")
+        sys.stdout.flush()
+
+    events = Events()
+    if rank.first:
+        events.listen(say)
+    return events
+
+
+def _compute(config: RunConfig, rank: Rank) -> ComputeConfig:
+    """Return what the node computes on: all of its cores, or the device that is this process's own."""
+    if not isinstance(config.compute, AzureCompute):
+        return config.compute
+    if config.compute.gpu:
+        if rank.local_world > 1:  # every process sees all devices and takes the one of its number
+            devices = ",".join(str(number) for number in range(rank.local_world))
+            os.environ.setdefault("CUDA_VISIBLE_DEVICES", devices)
+        return GpuCompute(device=rank.local)
+    return CpuCompute(threads=max(1, len(os.sched_getaffinity(0)) // rank.local_world))
+
+
+def _node_config(told: Task, given: argparse.Namespace, *, outputs: Path, rank: Rank) -> RunConfig:
+    """Return the config as this node has it: its own device, its own paths, a tracker of its own."""
+    model = replace(told.config.model, path=str(given.base_model)) if given.base_model else told.config.model
+    return replace(
+        told.config, compute=_compute(told.config, rank), model=model, outputs=str(outputs),
+        tracking=replace(told.config.tracking, uri=""),
+    )  # fmt: skip
+
+
+def _dataset(told: Task, given: argparse.Namespace, *, folder: Path) -> Dataset:
+    """Lay the job's input files out as the data stage leaves them."""
+    folder.mkdir(parents=True)
+    dataset = Dataset(folder=folder, **told.inputs[StageName.data])
+    for place, file in ((dataset.train_file, given.train_file), (dataset.test_file, given.eval_file)):
+        if file:
+            place.symlink_to(file.resolve())
+    return dataset
+
+
+def _inputs(told: Task, given: argparse.Namespace, *, work: Path) -> Inputs:
+    found: dict[StageName, Artifact] = {StageName.data: _dataset(told, given, folder=work / "data")}
+    if given.trained:
+        values = told.inputs[StageName.train] | {"in_cloud": False}
+        if given.base_model:
+            values["base"] = str(given.base_model)
+        found[StageName.train] = TrainedModel(folder=given.trained, **values)
+    return Inputs(found, {})
+
+
+def _perform(told: Task, inputs: Inputs, rundir: NodeDir, *, config: RunConfig) -> Artifact:
+    match told.stage:
+        case StageName.train:
+            from phi_runner.stages import train
+
+            return train.run(config, inputs, rundir)
+        case StageName.evaluate:
+            from phi_runner.stages import evaluate
+
+            return evaluate.run(config, inputs, rundir)
+        case unknown:
+            raise ConfigProblem(f"the stage {unknown} does not run on a node")
+
+
+def _publish(artifact: Artifact, given: argparse.Namespace, *, work: Path) -> None:
+    """Copy the result to where the job's outputs are taken from, what says that it is whole last."""
+    folder = artifact.folder
+    for item in sorted(folder.iterdir()):
+        if item.is_dir() and given.result:
+            _copy(item, given.result / item.name)
+        elif item.is_file():
+            _copy(item, given.summary / item.name)
+    if isinstance(artifact, TrainedModel) and given.model_output:
+        from phi_runner.stages.register import mlflow_folder
+
+        made = mlflow_folder(artifact, folder=work / "mlflow", merged=work / "merged")
+        _copy(made, given.model_output)
+        shutil.copyfile(made / "requirements.txt", given.summary / task.REQUIREMENTS_FILE)
+    artifacts.save(artifact)
+    _copy(folder / artifacts.ARTIFACT_FILE, given.summary / artifacts.ARTIFACT_FILE)
+    for leftover in given.checkpoints.iterdir() if given.checkpoints else ():  # nobody continues from here any more
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy bytes only: mounted storage knows no modes."""
+    for file in [source] if source.is_file() else sorted(source.rglob("*")):
+        if file.is_file():
+            place = target if file == source else target / file.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, place)
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """End at once when the node is taken away: the last checkpoint is already where it survives."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Perform one stage and return the exit code."""
+    given = _arguments(argv)
+    begun = time.perf_counter()
+    told = task.read(given.config, overrides=given.override)
+    rank = Rank.here(processes_per_node=told.config.azure.processes_per_node)
+    events = _told(rank)
+    with _ending_on_sigterm(), tempfile.TemporaryDirectory(prefix="phi_runner-") as temporary:
+        work = Path(temporary)
+        rundir = NodeDir(
+            folder=work / "result", outputs=work / "outputs", key=told.key, events=StageEvents(events, told.stage)
+        )
+        rundir.folder.mkdir()
+        rundir.scratch.mkdir(parents=True)
+        if given.checkpoints:
+            given.checkpoints.mkdir(parents=True, exist_ok=True)
+            (rundir.scratch / "checkpoints").symlink_to(given.checkpoints.resolve())
+        try:
+            config = _node_config(told, given, outputs=rundir.outputs, rank=rank)
+            environment.prepare(config)
+            artifact = _perform(told, _inputs(told, given, work=work), rundir, config=config)
+            if rank.first:
+                _publish(artifact, given, work=work)
+        except PhiRunnerError as err:
+            sys.stdout.write(task.failure_line(str(err)) + "\n")
+            return err.exit_code
+    StageEvents(events, told.stage).info(f"the node was busy for {time.perf_counter() - begun:.1f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,192 @@
+"""The stages train, evaluate and register in an emulated workspace: real jobs, the real client, a tiny model."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi_runner import artifacts
+from phi_runner.artifacts import Artifact, Registered, Scorecard, TrainedModel
+from phi_runner.config.schema import CpuCompute, RunConfig, StageName
+from phi_runner.errors import MissingInput, RemoteFailed
+from phi_runner.stages import data, evaluate, register, train
+from phi_runner.stages.stage import Inputs, Stage
+from tests import runs
+from tests.azureml.workspace import Cloud, ready
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(600)]
+
+
+@dataclass(kw_only=True)
+class Row:
+    """Stages performed one after the other, as the pipeline does, in a workspace."""
+
+    cloud: Cloud
+    config: RunConfig
+    made: dict[StageName, Artifact] = field(default_factory=dict)
+    said: dict[StageName, str] = field(default_factory=dict)
+
+    def perform(self, stage: Stage, config: RunConfig | None = None) -> Any:
+        outputs = Path(self.config.outputs)
+        keys = {name: f"{position:x}" * 64 for position, name in enumerate(StageName)}
+        place = outputs / "store" / stage.name / keys[stage.name]
+        rundir, heard = runs.rundir(place, outputs=outputs, stage=stage.name, key=keys[stage.name])
+        try:
+            made = stage.run(config or self.config, Inputs(self.made, keys), rundir)
+        finally:
+            self.said[stage.name] = heard.text()
+        assert made is not None
+        artifacts.save(made)
+        self.made[stage.name] = made
+        return made
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with ready(tmp_path_factory.mktemp("azure")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def row(cloud: Cloud) -> Row:
+    """Data here; training, measuring and registering in the workspace, with the weights left there."""
+    azure = replace(cloud.config.azure, fetch_result=False)
+    row = Row(cloud=cloud, config=replace(cloud.config, azure=azure))
+    for stage in (data.STAGE, train.STAGE, evaluate.STAGE, register.STAGE):
+        row.perform(stage)
+    return row
+
+
+@pytest.fixture(scope="module")
+def trained(row: Row) -> TrainedModel:
+    found = row.made[StageName.train]
+    assert isinstance(found, TrainedModel)
+    return found
+
+
+def test_training_in_the_workspace_leaves_the_weights_there(row: Row, trained: TrainedModel) -> None:
+    assert (trained.in_cloud, trained.job_output) == (True, "model_output")
+    assert trained.job.startswith("phi-train-")
+    assert not trained.model_folder.exists()
+    assert (trained.folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert trained.steps > 0
+    assert "computes on cpu" in row.said[StageName.train]
+    assert "progress: loss" in row.said[StageName.train]
+
+
+def test_its_metrics_are_in_the_tracker_here(row: Row, trained: TrainedModel) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{row.config.outputs}/mlflow.db")
+    assert client.get_run(trained.tracking_run).info.status == "FINISHED"
+    history = json.loads((trained.folder / "history.json").read_text())
+    losses = [line["loss"] for line in history if "loss" in line]
+    assert [point.value for point in client.get_metric_history(trained.tracking_run, "loss")] == losses
+
+
+def test_the_job_is_what_the_tutorial_submits_and_more(row: Row, cloud: Cloud, trained: TrainedModel) -> None:
+    (put,) = cloud.puts(f"/jobs/{trained.job}$")
+    job = put["request"]["properties"]
+    assert job["computeId"].endswith("/computes/cpu-e16s-v3")
+    assert "/environments/phi-3-training-environment/versions/" in job["environmentId"]
+    assert set(job["inputs"]) == {"train_file", "eval_file", "config"}
+    assert set(job["outputs"]) == {"summary", "result", "model_output", "checkpoints"}
+    assert job["outputs"]["model_output"]["jobOutputType"] == "mlflow_model"
+    assert job["tags"]["phi_runner.stage"] == "train"
+    assert job["experimentName"] == "phi_runner"
+    assert job["command"].startswith("python -m phi_runner.remote --stage train --train-file ${{inputs.train_file}}")
+    (made,) = cloud.puts("/environments/phi-3-training-environment/versions/")
+    conda = made["request"]["properties"]["condaFile"]
+    assert "python=3.11" in conda
+    assert "torch==" in conda
+    assert "+cpu" not in conda
+
+
+def test_the_model_in_the_job_is_measured_there(row: Row, trained: TrainedModel, cloud: Cloud) -> None:
+    card = row.made[StageName.evaluate]
+    assert isinstance(card, Scorecard)
+    assert card.loss_after < card.loss_before
+    assert (card.folder / "answers.jsonl").is_file()
+    (put,) = cloud.puts("/jobs/phi-evaluate-[^/]+$")
+    inputs = put["request"]["properties"]["inputs"]
+    assert inputs["trained"]["uri"].endswith(f"azureml/{trained.job}/result/")
+
+
+def test_the_model_is_registered_from_the_jobs_output_with_its_lineage(
+    row: Row, trained: TrainedModel, cloud: Cloud
+) -> None:
+    registered = row.made[StageName.register]
+    assert isinstance(registered, Registered)
+    assert registered.asset.endswith(f"/models/finetune-phi-model/versions/{registered.version}")
+    assert registered.template_hash == trained.template_hash
+    (put,) = cloud.puts("/models/finetune-phi-model/versions/")
+    model = put["request"]["properties"]
+    assert model["modelUri"] == f"azureml://jobs/{trained.job}/outputs/model_output"
+    assert model["modelType"] == "mlflow_model"
+    assert model["tags"]["phi_runner.job"] == trained.job
+    assert model["tags"]["phi_runner.alias"] == "champion"
+    assert float(model["tags"]["phi_runner.loss_after"]) > 0
+    assert register.STAGE.still_true(row.config, registered, Path(row.config.outputs)) == ""
+
+
+def test_what_azure_serves_asks_for_what_azures_images_import(trained: TrainedModel) -> None:
+    asked = (trained.folder / "model_requirements.txt").read_text()
+    assert "azureml-ai-monitoring" in asked
+    assert "azureml-inference-server-http" in asked
+
+
+def test_registering_again_finds_the_version(row: Row, cloud: Cloud) -> None:
+    before = row.made[StageName.register]
+    assert row.perform(register.STAGE) == before
+    assert "was registered before from this very result" in row.said[StageName.register]
+    assert len(cloud.puts("/models/finetune-phi-model/versions/")) == 1
+
+
+def test_a_lost_version_is_noticed(row: Row) -> None:
+    registered = row.made[StageName.register]
+    assert isinstance(registered, Registered)
+    gone = replace(registered, asset=registered.asset.rpartition("/")[0] + "/99")
+    told = register.STAGE.still_true(row.config, gone, Path(row.config.outputs))
+    assert told == f"the workspace no longer has finetune-phi-model version {gone.version}"
+
+
+def test_weights_that_were_left_there_cannot_be_used_here(row: Row, trained: TrainedModel) -> None:
+    here = replace(row.config, compute=CpuCompute(threads=1))
+    with pytest.raises(MissingInput, match=rf"left in the workspace by job {trained.job}: .*compute=azure_cpu"):
+        row.perform(evaluate.STAGE, here)
+
+
+def test_weights_that_were_left_there_are_fetched_when_they_are_wanted(row: Row, cloud: Cloud) -> None:
+    before = row.made[StageName.train]
+    submitted = cloud.submitted()
+    fetching = replace(row.config, azure=replace(row.config.azure, fetch_result=True))
+    outputs = Path(row.config.outputs)
+    assert train.STAGE.still_true(row.config, before, outputs) == ""
+    assert train.STAGE.still_true(fetching, before, outputs) == "its weights were left in the workspace"
+    fetched = row.perform(train.STAGE, fetching)
+    assert not fetched.in_cloud
+    assert (fetched.model_folder / "model.safetensors").is_file()
+    assert (fetched.folder / "base" / "config.json").is_file()
+    assert cloud.submitted() == submitted
+    assert train.STAGE.still_true(fetching, fetched, outputs) == ""
+    row.made[StageName.train] = before
+
+
+def test_a_job_that_the_workspace_does_not_have_is_named(row: Row, trained: TrainedModel) -> None:
+    row.made[StageName.train] = replace(trained, job="phi-train-elsewhere")
+    try:
+        with pytest.raises(MissingInput, match=r"has no job phi-train-elsewhere, and only it holds the weights"):
+            row.perform(evaluate.STAGE)
+    finally:
+        row.made[StageName.train] = trained
+
+
+def test_a_failure_on_the_node_comes_back_in_our_words(row: Row) -> None:
+    config = replace(row.config, train=replace(row.config.train, max_length=1), force=[StageName.train])
+    with pytest.raises(RemoteFailed, match=r"failed on its node: no train dialogue fits into train\.max_length=1"):
+        row.perform(train.STAGE, config)
+
+
