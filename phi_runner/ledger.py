@@ -86,9 +86,7 @@ class Ledger:
         """The file itself."""
         return self.outputs / LEDGER_FILE
 
-    def plan(
-        self, kind: str, resource: str, *, usd_per_hour: float = 0.0, region: str = "", scope: str = "public"
-    ) -> None:
+    def plan(self, kind: str, resource: str, *, usd_per_hour: float = 0.0, region: str = "", scope: str) -> None:
         """Write down what is about to be made; a thing that stands there already is not written again."""
         entry = Entry(
             kind=Made(kind), resource=resource, usd_per_hour=usd_per_hour, region=region, scope=scope,
@@ -111,7 +109,7 @@ class Ledger:
 
     @contextmanager
     def making(
-        self, kind: str, resource: str, *, usd_per_hour: float = 0.0, region: str = "", scope: str = "public"
+        self, kind: str, resource: str, *, usd_per_hour: float = 0.0, region: str = "", scope: str
     ) -> Iterator[None]:
         """Plan a thing that the block makes; if the block fails the thing stays planned, for it may exist."""
         self.plan(kind, resource, usd_per_hour=usd_per_hour, region=region, scope=scope)

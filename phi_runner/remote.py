@@ -12,14 +12,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
 from phi_runner import artifacts, environment
 from phi_runner.artifacts import Artifact, Dataset, TrainedModel
-from phi_runner.azureml import task
+from phi_runner.azureml import objective, task
 from phi_runner.azureml.task import Task
 from phi_runner.config.schema import AzureCompute, ComputeConfig, CpuCompute, GpuCompute, RunConfig, StageName
 from phi_runner.errors import ConfigProblem, PhiRunnerError
@@ -166,8 +166,18 @@ def _publish(artifact: Artifact, given: argparse.Namespace, *, work: Path) -> No
         shutil.copyfile(made / "requirements.txt", given.summary / task.REQUIREMENTS_FILE)
     artifacts.save(artifact)
     _copy(folder / artifacts.ARTIFACT_FILE, given.summary / artifacts.ARTIFACT_FILE)
-    for leftover in given.checkpoints.iterdir() if given.checkpoints else ():  # nobody continues from here any more
-        shutil.rmtree(leftover, ignore_errors=True)
+    if given.checkpoints:
+        _empty(given.checkpoints)
+
+
+def _empty(folder: Path) -> None:
+    """Remove the checkpoints of a training that has ended, as far as the mounted storage lets us."""
+    for item in folder.iterdir():
+        if item.is_dir():
+            shutil.rmtree(item, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                item.unlink()
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -216,6 +226,8 @@ def main(argv: Sequence[str]) -> int:
             artifact = _perform(told, _inputs(told, given, work=work), rundir, config=config)
             if rank.first:
                 _publish(artifact, given, work=work)
+                if given.override:
+                    objective.tell(objective.of(artifact), events=rundir.events)
         except PhiRunnerError as err:
             sys.stdout.write(task.failure_line(str(err)) + "\n")
             return err.exit_code

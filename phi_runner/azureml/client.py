@@ -182,6 +182,9 @@ def _to_the_person(message: str) -> None:
 
 def _hush() -> None:
     """Send what azure-ai-ml says into the log alone: some of its modules write to the terminal by themselves."""
+    from azure.ai.ml._utils import _azureml_polling
+
+    vars(_azureml_polling)["print"] = lambda *_values, **_options: None  # a dot for every question about an operation
     for name in list(logging.root.manager.loggerDict):
         if name.startswith("azure.ai.ml"):
             logger = logging.getLogger(name)

@@ -21,7 +21,7 @@ SCORING_SCRIPT = "score.py"
 def _sources() -> list[Path]:
     found = []
     for folder, folders, names in os.walk(_PACKAGE):
-        folders[:] = sorted(set(folders) - _LEFT_OUT)
+        folders[:] = sorted(name for name in folders if name not in _LEFT_OUT and not name.startswith("."))
         found += [Path(folder) / name for name in sorted(names) if Path(name).suffix not in _TEMPORARY]
     return found
 

@@ -34,6 +34,8 @@ _QUERIES = {
     Made.log_analytics: "?force=true",
 }
 """Without these Azure keeps what was removed, and its name, for weeks."""
+_WRITABLE = ("authMode", "description", "mirrorTraffic", "properties", "publicNetworkAccess")
+"""What of an endpoint is sent back when its traffic is set."""
 _ENDED = {"completed", "failed", "canceled", "notresponding"}
 _LOOK_EVERY_S = 5.0
 _AZURES_OWN = {
@@ -67,12 +69,18 @@ def remove_all(azure: Azure, *, ledger: Ledger, events: StageEvents) -> list[Lef
             events.warn(f"{_said(entry)} is left: {err}")
             continue
         ledger.removed(entry.resource)
-        events.info(f"removed {_said(entry)}" if there else f"{_said(entry)} is gone already")
+        events.info(_done(entry, there=there))
     return left
 
 
 def _said(entry: Entry) -> str:
     return f"{entry.kind.value.replace('_', ' ')} {entry.name}"
+
+
+def _done(entry: Entry, *, there: bool) -> str:
+    if entry.kind is Made.job:
+        return f"cancelled {_said(entry)}" if there else f"{_said(entry)} has ended already"
+    return f"removed {_said(entry)}" if there else f"{_said(entry)} is gone already"
 
 
 def _remove(entry: Entry, *, azure: Azure, ledger: Ledger) -> bool:
@@ -115,8 +123,10 @@ def _take_traffic(entry: Entry, *, azure: Azure) -> None:
         return
     traffic: dict[str, int] = found["properties"].get("traffic") or {}
     if traffic.get(entry.name):
-        found["properties"]["traffic"] = {name: share for name, share in traffic.items() if name != entry.name}
-        kept: Body = {key: found[key] for key in ("location", "identity", "kind", "tags", "properties") if key in found}
+        rest = {name: share for name, share in traffic.items() if name != entry.name}
+        properties = {key: value for key, value in found["properties"].items() if key in _WRITABLE}
+        kept: Body = {key: found[key] for key in ("location", "identity", "kind", "tags") if found.get(key)}
+        kept["properties"] = properties | {"traffic": rest}
         azure.arm.put(endpoint, kept, api_version=versions.MACHINE_LEARNING)
 
 

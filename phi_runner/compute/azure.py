@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from phi_runner import __version__, artifacts
 from phi_runner.artifacts import Artifact, Dataset, Scorecard, TrainedModel
 from phi_runner.azureml import catalog, environment, following, jobs, package, task
+from phi_runner.azureml import sweep as sweeps
 from phi_runner.azureml.client import Azure, connect
 from phi_runner.azureml.names import job_name
 from phi_runner.azureml.task import CHECKPOINTS, MODEL_OUTPUT, RESULT, SUMMARY, Task
@@ -18,7 +19,7 @@ from phi_runner.ledger import Ledger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from azure.ai.ml.entities import Job
+    from azure.ai.ml.entities import Command, Job
 
 _Kind = TypeVar("_Kind", bound=Artifact)
 _FOLDER, _FILE = "uri_folder", "uri_file"
@@ -96,6 +97,25 @@ def evaluate(config: RunConfig, dataset: Dataset, trained: TrainedModel, *, rund
     return _rebuilt(Scorecard, rundir, job=name)
 
 
+def sweep(config: RunConfig, dataset: Dataset, *, grid: sweeps.Grid, rundir: Place) -> sweeps.Swept:
+    """Train every combination of `grid` as a trial of one sweep job; the trials' results stay in the workspace."""
+    plan = _Plan(
+        stage=StageName.train,
+        files={"train_file": str(dataset.train_file), "eval_file": str(dataset.test_file)},
+        folders=_base_model(config.model.path),
+        outputs=(SUMMARY, RESULT, MODEL_OUTPUT, CHECKPOINTS),
+        inputs={StageName.data: task.fields_of(dataset)},
+        distributed=True,
+    )
+    azure = connect(config.azure)
+
+    def make(name: str) -> "Job":
+        trial = _command(azure, plan, config=config, rundir=rundir, name=name, grid=grid)
+        return sweeps.job(trial, config=config, name=name, grid=grid)
+
+    return sweeps.outcome(azure, _followed(azure, make, stage="sweep", config=config, rundir=rundir), grid=grid)
+
+
 def fine_tune(config: RunConfig, dataset: Dataset, *, rundir: Place) -> TrainedModel:
     """Let the model catalog's own fine-tune train; the model stays in the workspace."""
 
@@ -140,12 +160,13 @@ def _perform(plan: _Plan, *, config: RunConfig, rundir: Place, fetched: tuple[st
 
 
 def _followed(
-    azure: Azure, make: "Callable[[str], Job]", *, stage: StageName, config: RunConfig, rundir: Place
+    azure: Azure, make: "Callable[[str], Job]", *, stage: str, config: RunConfig, rundir: Place
 ) -> str:
     """Submit the job or find it, wait for its end, and return its name; an interruption only detaches."""
     ledger = Ledger(rundir.outputs)
     wanted = jobs.Wanted(
-        name=lambda attempt: job_name(stage, rundir.key, retry=attempt), make=make, anew=stage in config.force,
+        name=lambda attempt: job_name(stage, rundir.key, retry=attempt), make=make,
+        anew=stage in [str(forced) for forced in config.force],
         scratch=rundir.scratch, ledger=ledger, events=rundir.events,
     )  # fmt: skip
     job = jobs.submit_or_attach(azure, wanted)
@@ -165,8 +186,10 @@ def _followed(
     return job.name
 
 
-def _command(azure: Azure, plan: _Plan, *, config: RunConfig, rundir: Place, name: str) -> "Job":
-    """Return the command job that performs a stage."""
+def _command(
+    azure: Azure, plan: _Plan, *, config: RunConfig, rundir: Place, name: str, grid: sweeps.Grid | None = None
+) -> "Command":
+    """Return the command job that performs a stage, or a trial of it that takes its overrides from `grid`."""
     from azure.ai.ml import Input, Output, PyTorchDistribution, command
 
     compute = _compute(config)
@@ -176,6 +199,7 @@ def _command(azure: Azure, plan: _Plan, *, config: RunConfig, rundir: Place, nam
     given |= {key: Input(type=_FOLDER, path=path) for key, path in plan.folders.items()}
     arguments = [f"--{key.replace('_', '-')} ${{{{inputs.{key}}}}}" for key in given]
     arguments += [f"--{key.replace('_', '-')} ${{{{outputs.{key}}}}}" for key in plan.outputs]
+    arguments += sweeps.arguments(grid or {})
     nodes = config.azure.nodes if plan.distributed else 1
     processes = config.azure.processes_per_node if plan.distributed else 1
     spread = PyTorchDistribution(process_count_per_instance=processes) if nodes * processes > 1 else None
@@ -187,7 +211,7 @@ def _command(azure: Azure, plan: _Plan, *, config: RunConfig, rundir: Place, nam
         command=f"python -m phi_runner.remote --stage {plan.stage} {' '.join(arguments)}",
         environment=environment.ensure_training(azure, compute=compute),
         compute=compute.cluster,
-        inputs=given,
+        inputs=given | sweeps.first(grid or {}),
         outputs={key: Output(type="mlflow_model" if key == MODEL_OUTPUT else _FOLDER) for key in plan.outputs},
         instance_count=nodes,
         distribution=spread,

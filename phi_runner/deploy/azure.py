@@ -114,8 +114,6 @@ def _tell(served: Served, *, wish: Wish, url: str, warn: Callable[..., None], in
 
 def changed(artifact: Endpoint, *, online: Online) -> str:
     """Say why an endpoint in Azure is not what a run left there, or nothing; raises DeployFailed when Azure is mute."""
-    if not same(artifact.resource, online.resource):
-        return "it is an endpoint of another workspace"
     endpoint = online.found()
     if endpoint is None:
         return "the endpoint is gone"

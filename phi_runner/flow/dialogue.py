@@ -1,4 +1,7 @@
-"""A dialogue with the endpoint over `/v1/chat/completions`: its history, and each answer as it is written."""
+"""A dialogue with the endpoint: its history, and each answer as it is written.
+
+A process here streams over `/v1/chat/completions`; behind Azure's gateway there is only `/score`, one answer at a time.
+"""
 
 import json
 from collections.abc import Generator, Iterable, Iterator
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 Message: TypeAlias = dict[str, str]
 
 _LONGEST_WAIT_S = 300.0  # the tutorials' 120 s for a free slot and 180 s for the answer
+_MODEL_STATUS = "ms-azureml-model-error-statuscode"
+"""Azure's gateway answers 424 where the model refuses; this header holds the model's own status."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -67,6 +72,28 @@ def _events(lines: Iterable[str]) -> Iterator[dict[str, object]]:
     raise TurnFailed("the endpoint broke off its answer")
 
 
+def score_body(messages: list[Message], config: ChatConfig, *, chat_form: bool) -> dict[str, object]:
+    """Return a request for `/score`: the whole dialogue, or where that form is not answered the last question alone."""
+    parameters: dict[str, object] = {"max_new_tokens": config.max_new_tokens}
+    if config.temperature > 0 or chat_form:
+        parameters["temperature"] = config.temperature
+    if chat_form:
+        return {"input_data": {"input_string": messages, "parameters": parameters}}
+    parameters |= {"do_sample": config.temperature > 0, "return_full_text": False}
+    return {"input_data": [messages[-1]["content"]], "params": parameters}
+
+
+def answer_in(text: str) -> str:
+    """Return the answer in a reply of `/score`, in any form that Azure's images use; raises TurnFailed."""
+    try:
+        values = json.loads(text)
+        if isinstance(values, list):
+            return str(values[0]["0"] if isinstance(values[0], dict) else values[0])
+        return str(values["output"])
+    except (ValueError, KeyError, TypeError, IndexError):
+        raise TurnFailed(f"the endpoint answered in another form than promised: {text[:200]}") from None
+
+
 class Dialogue:
     """The turns so far and the connection that the next one uses."""
 
@@ -99,11 +126,9 @@ class Dialogue:
         asked = [*self.history, {"role": "user", "content": question}]
         pieces: list[str] = []
         try:
-            with self._client.stream("POST", "/v1/chat/completions", json=self._body(asked)) as response:
-                self._check(response)
-                for piece in self._pieces(response):
-                    pieces.append(piece)
-                    yield piece
+            for piece in self._scored(asked) if self._endpoint.resource else self._streamed(asked):
+                pieces.append(piece)
+                yield piece
         except httpx.TimeoutException as err:
             raise TurnFailed(f"no answer within {_LONGEST_WAIT_S:.0f} s: ask again") from err
         except httpx.TransportError as err:
@@ -115,6 +140,18 @@ class Dialogue:
             raise
         self._remember(asked, pieces)
 
+    def _streamed(self, asked: list[Message]) -> Iterator[str]:
+        with self._client.stream("POST", "/v1/chat/completions", json=self._body(asked)) as response:
+            self._check(response)
+            yield from self._pieces(response)
+
+    def _scored(self, asked: list[Message]) -> Iterator[str]:
+        """Yield the whole answer; an endpoint that takes texts only is asked the last question alone."""
+        self.cut = False
+        response = self._client.post("/score", json=score_body(asked, self._config, chat_form=self._endpoint.chat_form))
+        self._check(response)
+        yield answer_in(response.text)
+
     def _body(self, messages: list[Message]) -> dict[str, object]:
         return {
             "model": self._endpoint.model, "messages": messages, "stream": True,
@@ -125,7 +162,8 @@ class Dialogue:
         if response.is_success:
             return
         detail = _detail(response.read())
-        raise _explain(response.status_code, detail, response.headers.get("retry-after", ""), url=self._endpoint.url)
+        status = int(response.headers.get(_MODEL_STATUS) or response.status_code)
+        raise _explain(status, detail, response.headers.get("retry-after", ""), url=self._endpoint.url)
 
     def _pieces(self, response: "httpx.Response") -> Iterator[str]:
         self.cut = False

@@ -43,9 +43,13 @@ class PhiTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is not typed
         return _OrderByEpoch(lengths, batch_size=size, seed=self.args.seed)
 
     def _lean(self, core: Any) -> bool:
-        """Say whether the short way to the loss is the same loss: plain cross entropy over a plain Phi-3 head."""
+        """Say whether the short way to the loss is the same loss: plain cross entropy over a plain Phi-3 head.
+
+        Of several processes none takes it: gradients meet only when the model is called through its wrapper.
+        """
         plain = self.args.loss_type == "nll" and not self.args.label_smoothing_factor
-        return bool(self.args.use_cpu and plain and core.config.model_type == "phi3")
+        alone = self.args.use_cpu and self.args.world_size == 1
+        return bool(alone and plain and core.config.model_type == "phi3")
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

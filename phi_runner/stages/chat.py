@@ -10,10 +10,10 @@ from phi_runner import processes
 from phi_runner.artifacts import Endpoint, Flow
 from phi_runner.config.schema import ChatUi, PromptFlow, RunConfig, StageName
 from phi_runner.errors import ConfigProblem, DeployFailed, FlowFailed
-from phi_runner.flow import pf, terminal
+from phi_runner.flow import terminal
 from phi_runner.flow.dialogue import Dialogue
 from phi_runner.processes import Running
-from phi_runner.stages import flow
+from phi_runner.stages import endpoints, flow
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 
 _LOOK_EVERY_S = 0.5
@@ -26,8 +26,7 @@ def _reads(config: RunConfig) -> tuple[StageName, ...]:
 
 
 def _talk(config: RunConfig, endpoint: Endpoint, rundir: RunDir) -> None:
-    key = pf.read_key(flow.key_file_of(endpoint))
-    rundir.events.hide(key)
+    key = endpoints.endpoint_key(config, endpoint, outputs=rundir.outputs, events=rundir.events)
     rundir.events.info(f"talking to {endpoint.model} at {endpoint.url}; {terminal.HOW_TO}")
     with Dialogue(endpoint, key=key, config=config.chat) as dialogue:
         asked = terminal.talk(dialogue)
@@ -46,7 +45,7 @@ def _wait(page: Running, *, endpoint: Endpoint, outputs: Path) -> None:
             there = {(item.kind, item.pid) for item in processes.listed(outputs=outputs)}
             if ("flow", page.pid) not in there:
                 raise FlowFailed(f"the flow's page at {page.url} has ended; see {page.log}")
-            if ("endpoint", endpoint.pid) not in there:
+            if not endpoint.resource and ("endpoint", endpoint.pid) not in there:
                 raise DeployFailed(f"the endpoint at {endpoint.url} has ended: start it again with +recipe=chat")
     except KeyboardInterrupt:
         return
@@ -56,7 +55,10 @@ def _show_page(config: RunConfig, settings: PromptFlow, inputs: Inputs, rundir: 
     endpoint, made = inputs.get(StageName.deploy, Endpoint), inputs.get(StageName.flow, Flow)
     before = processes.find("flow", settings.name, outputs=rundir.outputs)
     page = before if before and before.pid == made.pid else None
-    page = page or flow.serve(settings, folder=Path(made.flow_folder), endpoint=endpoint, rundir=rundir)
+    page = page or flow.serve(
+        settings, folder=Path(made.flow_folder), connection=flow.connection_of(config, settings, endpoint, rundir),
+        detach=endpoint.detached, rundir=rundir,
+    )  # fmt: skip
     rundir.events.info(f"chat at {page.url}; Ctrl-C ends", url=page.url)
     if _has_display():
         import webbrowser

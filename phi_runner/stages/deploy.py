@@ -18,12 +18,10 @@ from phi_runner.config.schema import (
 )
 from phi_runner.environment import cuda_number
 from phi_runner.errors import ConfigProblem
-from phi_runner.events import Events, StageEvents
-from phi_runner.ledger import Ledger
+from phi_runner.stages import endpoints
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 
 if TYPE_CHECKING:
-    from phi_runner.azureml.endpoints import Online
     from phi_runner.deploy.local import Wanted
 
 
@@ -80,7 +78,7 @@ def _azure(deploy: AzureDeploy, config: RunConfig, inputs: Inputs, rundir: RunDi
         raise ConfigProblem(
             f"{registered.name} version {registered.version} is not in the workspace: add register to the stages"
         )
-    online = _online(config, name=deploy.name, outputs=rundir.outputs, events=rundir.events)
+    online = endpoints.online(config, name=deploy.name, outputs=rundir.outputs, events=rundir.events)
     wish = Wish(
         deploy=deploy, model=registered.asset, label=f"{registered.name}/{registered.version}",
         template_hash=registered.template_hash, identity=workspace.identity,
@@ -98,16 +96,6 @@ def _azure(deploy: AzureDeploy, config: RunConfig, inputs: Inputs, rundir: RunDi
         )  # fmt: skip
 
 
-def _online(config: RunConfig, *, name: str, outputs: Path, events: StageEvents) -> "Online":
-    from phi_runner.azureml.client import connect
-    from phi_runner.azureml.endpoints import Online
-
-    azure = connect(config.azure)
-    return Online(
-        azure=azure, name=name or azure.ids.endpoint_name(AzureDeploy()), ledger=Ledger(outputs), events=events
-    )
-
-
 def still_true(config: RunConfig, artifact: Artifact, outputs: Path) -> str:
     """Say why a stored endpoint is not what serves now, or nothing."""
     if not isinstance(artifact, Endpoint):
@@ -116,12 +104,12 @@ def still_true(config: RunConfig, artifact: Artifact, outputs: Path) -> str:
 
 
 def _still_in_azure(config: RunConfig, artifact: Endpoint, outputs: Path) -> str:
-    if not clouds.needs_azure(config):
-        return "it is an endpoint in Azure, and this run has deploy=none or deploy=local"
+    problem = endpoints.not_ours(config, artifact.resource)
+    if problem:
+        return problem
     from phi_runner.deploy import azure
 
-    silent = StageEvents(Events(), StageName.deploy)
-    return azure.changed(artifact, online=_online(config, name=artifact.name, outputs=outputs, events=silent))
+    return azure.changed(artifact, online=endpoints.online(config, name=artifact.name, outputs=outputs))
 
 
 def _still_here(artifact: Endpoint, outputs: Path) -> str:

@@ -12,6 +12,7 @@ from phi_runner.azureml import client, infra
 from phi_runner.azureml.client import Azure
 from phi_runner.config.schema import (
     AzureCompute,
+    AzureConfig,
     AzureDeploy,
     CpuCompute,
     Credential,
@@ -30,7 +31,7 @@ TENANT = "11111111-1111-1111-1111-111111111111"
 
 def account(name: str, **more: Any) -> RehearsalAzure:
     """Return the config of a workspace of a test's own."""
-    given = {
+    given: dict[str, Any] = {
         "subscription": SUBSCRIPTION, "tenant": TENANT, "credential": Credential.default,
         "resource_group": f"{name}-rg", "workspace": f"{name}-ws", "identity": f"{name}-id", "wait_s": 30.0,
     }  # fmt: skip
@@ -43,7 +44,7 @@ def cluster(**more: Any) -> AzureCompute:
 
 
 def config_of(
-    azure: RehearsalAzure, *, compute: AzureCompute | None = None, deploy: AzureDeploy | None = None
+    azure: AzureConfig, *, compute: AzureCompute | None = None, deploy: AzureDeploy | None = None
 ) -> RunConfig:
     """Return a run that trains on the cluster and deploys, as far as they are given."""
     stages = [StageName.infra, *([StageName.train] if compute else []), *([StageName.deploy] if deploy else [])]
@@ -70,7 +71,7 @@ class Site:
         return [(method, path) for method, path in found if f"/{group}/" in f"{path.lower()}/"]
 
 
-def site(rig: Rig, outputs: Path, azure: RehearsalAzure) -> Site:
+def site(rig: Rig, outputs: Path, azure: AzureConfig) -> Site:
     """Connect an outputs folder to its workspace; the environment points at the emulator already."""
     return Site(azure=client.connect(azure), ledger=Ledger(outputs), rig=rig)
 

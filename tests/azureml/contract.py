@@ -29,6 +29,8 @@ KINDS = {
 """Which model a request's body must fit, by method and lower-case path."""
 _NEWER = {"outputs.*.assetName", "outputs.*.assetVersion", "properties.queueSettings", "properties.deploymentType"}
 """Fields that a later version of the API has added."""
+_TEXTS = ("properties.properties.", "properties.tags.")
+"""Free tables of texts, where the client also writes numbers."""
 _classes = {name: value for name, value in vars(models).items() if isinstance(value, type)}
 
 
@@ -85,4 +87,5 @@ def _lost(sent: Any, kept: Any, *, at: str) -> list[str]:
     if isinstance(sent, list):
         there = kept if isinstance(kept, list) and len(kept) == len(sent) else [None] * len(sent)
         return [lost for value, back in zip(sent, there, strict=True) for lost in _lost(value, back, at=f"{at}[]")]
-    return [] if sent == kept else [at]
+    as_text = at.startswith(_TEXTS) and str(sent) == kept
+    return [] if sent == kept or as_text else [at]

@@ -15,6 +15,7 @@ import pytest
 from phi_runner.azureml import environment, following, jobs
 from phi_runner.azureml.names import job_name
 from phi_runner.azureml.task import event_line, failure_line
+from phi_runner.config.schema import AzureCompute
 from phi_runner.errors import RemoteFailed
 from phi_runner.events import Event, Kind
 from phi_runner.ledger import Ledger
@@ -50,10 +51,11 @@ def asked(cloud: Cloud, tmp_path: Path) -> Iterator[Callable[..., Asked]]:
         key = key or f"{next(_numbers):064x}"[::-1]
 
         def make(name: str) -> Any:
-            assert cloud.config.compute.kind == "azure"
+            compute = cloud.config.compute
+            assert isinstance(compute, AzureCompute)
             return command(
-                name=name, command=shell, compute="cpu-e16s-v3", outputs={"summary": Output(type="uri_folder")},
-                environment=environment.ensure_training(cloud.azure, compute=cloud.config.compute),
+                name=name, command=shell, compute=compute.cluster, outputs={"summary": Output(type="uri_folder")},
+                environment=environment.ensure_training(cloud.azure, compute=compute),
             )  # fmt: skip
 
         rundir, heard = runs.rundir(tmp_path / "work" / "k.partial", outputs=outputs, key=key)

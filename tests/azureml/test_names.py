@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ ENDPOINT = re.compile(r"[a-z](?!.*--)[a-z0-9-]{1,30}[a-z0-9]")
 JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 
 
-def ids(subscription: str = "s", group: str = "g", workspace: str = "w", **more: str) -> Ids:
+def ids(subscription: str = "s", group: str = "g", workspace: str = "w", **more: Any) -> Ids:
     return Ids(AccountAzure(subscription=subscription, tenant="", resource_group=group, workspace=workspace, **more))
 
 

@@ -1,6 +1,7 @@
 """The stages train, evaluate and register in an emulated workspace: real jobs, the real client, a tiny model."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 import pytest
 
 from phi_runner import artifacts
-from phi_runner.artifacts import Artifact, Registered, Scorecard, TrainedModel
-from phi_runner.config.schema import CpuCompute, RunConfig, StageName
+from phi_runner.artifacts import Artifact, Dataset, Registered, Scorecard, TrainedModel
+from phi_runner.config.schema import CatalogTrain, CpuCompute, RunConfig, StageName
 from phi_runner.errors import MissingInput, RemoteFailed
 from phi_runner.stages import data, evaluate, register, train
 from phi_runner.stages.stage import Inputs, Stage
@@ -29,9 +30,10 @@ class Row:
     made: dict[StageName, Artifact] = field(default_factory=dict)
     said: dict[StageName, str] = field(default_factory=dict)
 
-    def perform(self, stage: Stage, config: RunConfig | None = None) -> Any:
+    def perform(self, stage: Stage, config: RunConfig | None = None, *, number: int = 0) -> Any:
+        """Perform a stage; another `number` means another key."""
         outputs = Path(self.config.outputs)
-        keys = {name: f"{position:x}" * 64 for position, name in enumerate(StageName)}
+        keys = {name: f"{position:x}{number:x}" * 32 for position, name in enumerate(StageName)}
         place = outputs / "store" / stage.name / keys[stage.name]
         rundir, heard = runs.rundir(place, outputs=outputs, stage=stage.name, key=keys[stage.name])
         try:
@@ -40,6 +42,7 @@ class Row:
             self.said[stage.name] = heard.text()
         assert made is not None
         artifacts.save(made)
+        shutil.rmtree(rundir.scratch, ignore_errors=True)  # as the store does
         self.made[stage.name] = made
         return made
 
@@ -185,8 +188,84 @@ def test_a_job_that_the_workspace_does_not_have_is_named(row: Row, trained: Trai
 
 
 def test_a_failure_on_the_node_comes_back_in_our_words(row: Row) -> None:
-    config = replace(row.config, train=replace(row.config.train, max_length=1), force=[StageName.train])
+    config = replace(row.config, train=replace(row.config.train, max_length=1))
     with pytest.raises(RemoteFailed, match=r"failed on its node: no train dialogue fits into train\.max_length=1"):
-        row.perform(train.STAGE, config)
+        row.perform(train.STAGE, config, number=1)
 
 
+
+
+def test_a_model_that_was_trained_here_is_uploaded(row: Row, cloud: Cloud) -> None:
+    here = Row(cloud=cloud, config=replace(row.config, compute=CpuCompute(threads=1)))
+    here.perform(data.STAGE)
+    trained = here.perform(train.STAGE, number=4)
+    assert trained.job == ""
+    config = replace(here.config, register=replace(here.config.register, name="made-here"))
+    registered = here.perform(register.STAGE, config, number=4)
+    (put,) = cloud.puts("/models/made-here/versions/")
+    assert "/datastores/workspaceblobstore/paths/LocalUpload/" in put["request"]["properties"]["modelUri"]
+    assert registered.source == f"train/{trained.folder.name}/model"
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(row: Row, cloud: Cloud) -> None:
+    azure = replace(row.config.azure, nodes=1, processes_per_node=2)
+    kept = dict(row.made)
+    trained = row.perform(train.STAGE, replace(row.config, azure=azure), number=2)
+    row.made.update(kept)
+    (put,) = cloud.puts(f"/jobs/{trained.job}$")
+    job = put["request"]["properties"]
+    assert job["distribution"] == {"distributionType": "PyTorch", "processCountPerInstance": 2}
+    assert job["resources"]["instanceCount"] == 1
+    before = kept[StageName.train]
+    assert isinstance(before, TrainedModel)
+    assert trained.steps < before.steps  # each process sees its share of the rows
+    assert row.said[StageName.train].count("computes on cpu") == 1
+
+
+def test_the_catalogs_fine_tune_trains_and_registers_without_weights_here(row: Row, cloud: Cloud) -> None:
+    settings = CatalogTrain(**runs.train_values(warmup_ratio=0.2, epochs=3), hyperparameters={"apply_lora": "true"})
+    config = replace(row.config, train=settings, register=replace(row.config.register, name="catalog-phi"))
+    assert evaluate.STAGE.skip(config)
+    assert register.STAGE.reads(config) == (StageName.train,)
+    catalog = Row(cloud=cloud, config=config)
+    catalog.perform(data.STAGE)
+    trained = catalog.perform(train.STAGE, number=3)
+    assert (trained.in_cloud, trained.job_output) == (True, "registered_model")
+    (put,) = cloud.puts(f"/jobs/{trained.job}$")
+    job = put["request"]["properties"]
+    details = job["fineTuningDetails"]
+    assert (job["jobType"], details["taskType"], details["modelProvider"]) == ("FineTuning", "chatCompletion", "Custom")
+    assert details["model"]["uri"] == "azureml://registries/azureml/models/Phi-3-mini-4k-instruct/labels/latest"
+    assert details["trainingData"]["jobInputType"] == details["validationData"]["jobInputType"] == "uri_file"
+    rates = details["hyperParameters"]
+    assert all(isinstance(value, str) for value in rates.values())
+    assert (rates["learning_rate"], rates["lr_scheduler_type"], rates["num_train_epochs"]) == ("0.005", "cosine", "3")
+    assert (rates["warmup_steps"], rates["apply_lora"]) == ("2", "true")
+    assert job["resources"]["instanceTypes"] == ["Standard_NC24ads_A100_v4"]
+    assert job["outputs"]["registered_model"]["assetName"] == "catalog-phi"
+    registered = catalog.perform(register.STAGE, number=3)
+    assert registered.asset
+    assert registered.source == ""
+
+
+@pytest.mark.slow
+def test_a_grid_becomes_one_sweep_job(row: Row, cloud: Cloud) -> None:
+    from phi_runner.compute import azure
+
+    outputs = Path(row.config.outputs)
+    rundir, _heard = runs.rundir(outputs / "sweep", outputs=outputs, key="7" * 64)
+    dataset = row.made[StageName.data]
+    assert isinstance(dataset, Dataset)
+    grid = {"train.learning_rate": ["0.00001", "0.01"]}
+    swept = azure.sweep(row.config, dataset, grid=grid, rundir=rundir)
+    assert swept.job == f"phi-sweep-{'7' * 20}"
+    assert [(trial.status, trial.overrides) for trial in swept.trials] == [
+        ("Completed", ("train.learning_rate=0.00001",)), ("Completed", ("train.learning_rate=0.01",)),
+    ]  # fmt: skip
+    assert swept.best == swept.trials[1].job
+    (put,) = cloud.puts(f"/jobs/{swept.job}$")
+    job = put["request"]["properties"]
+    assert (job["jobType"], job["samplingAlgorithm"]["samplingAlgorithmType"]) == ("Sweep", "Grid")
+    assert (job["objective"]["primaryMetric"], job["objective"]["goal"].lower()) == ("loss_after", "minimize")
+    assert (job["limits"]["maxTotalTrials"], job["limits"]["maxConcurrentTrials"]) == (2, 2)

@@ -44,7 +44,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *arguments: object) -> None:
         pass
 
-    def _reply(self, status: int, body: dict[str, Any]) -> None:
+    def _reply(self, status: int, body: dict[str, Any] | list[str]) -> None:
         data = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -62,7 +62,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.behaviour.status != 200:
             self._reply(self.behaviour.status, {"error": {"message": self.behaviour.detail}})
         elif self.path == "/score":
-            self._reply(200, {"output": self.behaviour.text(body["input_data"]["input_string"])})
+            asked = body["input_data"]
+            if isinstance(asked, list):
+                self._reply(200, [self.behaviour.text([{"role": "user", "content": asked[0]}])])
+            else:
+                self._reply(200, {"output": self.behaviour.text(asked["input_string"])})
         elif self.path == "/v1/chat/completions":
             self._stream(self.behaviour.text(body["messages"]))
         else:

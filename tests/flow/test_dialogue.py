@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from phi_runner.config.schema import ChatConfig
 from phi_runner.errors import DeployFailed
-from phi_runner.flow.dialogue import Dialogue, TurnFailed
+from phi_runner.flow.dialogue import Dialogue, TurnFailed, answer_in
 from tests.flow.standin import KEY, StandIn
 
 
@@ -94,3 +95,32 @@ def test_proxy_of_the_user_does_not_stand_before_this_machine(endpoint: StandIn,
     monkeypatch.delenv("NO_PROXY", raising=False)
     with Dialogue(endpoint.endpoint, key=KEY, config=ChatConfig()) as dialogue:
         assert "".join(dialogue.answer("Hi")) == "Hi [0 before]"
+
+
+@pytest.mark.parametrize("chat_form", [True, False])
+def test_behind_azures_gateway_the_dialogue_goes_to_score(endpoint: StandIn, chat_form: bool):
+    remote = replace(endpoint.endpoint, resource="/subscriptions/s/onlineEndpoints/phi", chat_form=chat_form)
+    with Dialogue(remote, key=KEY, config=ChatConfig(max_new_tokens=9)) as dialogue:
+        assert list(dialogue.answer("Hello there")) == ["Hello there [0 before]"]
+        assert "".join(dialogue.answer("Again")) == ("Again [2 before]" if chat_form else "Again [0 before]")
+    parameters = {"max_new_tokens": 9}
+    asked = endpoint.behaviour.bodies[0]
+    if chat_form:
+        turn = [{"role": "user", "content": "Hello there"}]
+        assert asked == {"input_data": {"input_string": turn, "parameters": parameters | {"temperature": 0.0}}}
+    else:
+        params = parameters | {"do_sample": False, "return_full_text": False}
+        assert asked == {"input_data": ["Hello there"], "params": params}
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"), [('["a"]', "a"), ('[{"0": "a"}]', "a"), ('{"output": "a"}', "a"), ('["",1]', "")]
+)
+def test_every_form_of_azures_images_is_understood(text: str, answer: str):
+    assert answer_in(text) == answer
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "<html>", '{"message": "x"}'])
+def test_another_form_is_told(text: str):
+    with pytest.raises(TurnFailed, match="answered in another form than promised"):
+        answer_in(text)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -14,8 +15,9 @@ import psutil
 import pytest
 
 from phi_runner import processes
+from phi_runner.config.schema import ChatConfig, PromptFlow
 from phi_runner.errors import FlowFailed
-from phi_runner.flow import page
+from phi_runner.flow import page, render
 from phi_runner.processes import Running
 from tests.flow import standin
 from tests.flow.conftest import Rig, make_rig
@@ -97,6 +99,24 @@ def test_key_is_neither_on_the_command_line_nor_in_the_environment_nor_in_the_lo
     _rig, running = served
     process = psutil.Process(running.pid)
     assert KEY not in " ".join(process.cmdline()) + str(process.environ()) + Path(running.log).read_text()
+
+
+def test_key_without_a_file_reaches_the_page_and_no_command_line_or_log(rig: Rig):
+    """One page in front of an endpoint that answers the list form alone, as Azure's no-code image does."""
+    render.render(PromptFlow(), chat=ChatConfig(), folder=rig.folder, chat_form=False)
+    connection = replace(rig.connection, key_file=None)
+    running = page.serve(
+        rig.folder, name="remote", connection=connection, host="127.0.0.1", port=0, outputs=rig.outputs, detach=False
+    )
+    try:
+        reply = httpx.post(f"{running.url}/score", json={"input_data": "Hello?"})
+        shown = " ".join(psutil.Process(running.pid).cmdline()) + Path(running.log).read_text()
+    finally:
+        processes.stop_recorded(running, outputs=rig.outputs)
+    assert reply.json() == {"answer": "Hello? [0 before]"}
+    params = {"max_new_tokens": 128, "do_sample": False, "return_full_text": False}
+    assert rig.standin.behaviour.bodies == [{"input_data": ["Hello?"], "params": params}]
+    assert KEY not in shown
 
 
 def test_port_in_use_names_the_port_and_the_way_out(rig: Rig):

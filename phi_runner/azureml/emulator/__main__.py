@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from phi_runner import processes
-from phi_runner.azureml.emulator import azurite, tls
+from phi_runner.azureml.emulator import azurite, deployments, jobs, tls
 from phi_runner.azureml.emulator.blob_service import BlobService
 from phi_runner.azureml.emulator.blobs import Blobs, account_key
 from phi_runner.azureml.emulator.cloud import Cloud
@@ -106,6 +106,8 @@ async def _run(settings: Settings) -> None:
 
     def ready(port: int) -> None:
         proxy.lead(control=port, blobs=other.port if other else port)
+        jobs.resume(cloud)
+        deployments.resume(cloud)
         _announce(settings, proxy=address, certificate=certificate)
 
     try:

@@ -7,6 +7,7 @@ accounts of the emulated subscription share one set of containers and one key.
 """
 
 import asyncio
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from phi_runner.azureml.emulator.blob_store import Blob, BlobStore, md5_of
 from phi_runner.azureml.emulator.cloud import Cloud
 
 _PIECE = 1 << 20
+_CONTAINER_NAME = re.compile(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")
 _SYSTEM_HEADERS = {
     "x-ms-blob-content-type": "Content-Type",
     "x-ms-blob-content-encoding": "Content-Encoding",
@@ -104,6 +106,8 @@ class BlobService:
     def _container(self, method: str, asked: _Asked) -> Response:
         found = self._store.container(asked.container)
         if method == "PUT" and not asked.comp:
+            if not _CONTAINER_NAME.fullmatch(asked.container):
+                return failure(400, "InvalidResourceName", "The specified resource name contains invalid characters.")
             if not self._store.make_container(asked.container, metadata=asked.metadata):
                 return failure(409, "ContainerAlreadyExists", "The specified container already exists.")
             made = self._store.container(asked.container)

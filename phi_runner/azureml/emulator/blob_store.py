@@ -61,6 +61,10 @@ class BlobStore:
         self._index.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_SCHEMA}")
         self._sweep()
 
+    def close(self) -> None:
+        """Close the index."""
+        self._index.close()
+
     def new_file(self) -> Path:
         """Return where an upload is to be written before it is put in place."""
         return self._data / uuid.uuid4().hex
@@ -84,10 +88,13 @@ class BlobStore:
 
     def remove_container(self, name: str) -> None:
         """Remove a container with its blobs."""
+        query = "SELECT file FROM blobs WHERE container = ? UNION SELECT file FROM blocks WHERE container = ?"
         with self._lock:
+            files = self._index.execute(query, (name, name)).fetchall()
             for table, column in (("containers", "name"), ("blobs", "container"), ("blocks", "container")):
                 self._index.execute(f"DELETE FROM {table} WHERE {column} = ?", (name,))  # noqa: S608 - our own words
-            self._sweep()
+        for (file,) in files:
+            (self._data / file).unlink(missing_ok=True)
 
     def blob(self, container: str, name: str) -> Blob | None:
         """Return a blob, None when there is none of that name."""

@@ -12,7 +12,6 @@ from phi_runner.azureml.emulator.cloud import Body, Cloud, now
 from phi_runner.azureml.emulator.job_files import JobFailed, JobFiles
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
 
 TERMINAL = frozenset({"Completed", "Failed", "Canceled"})
@@ -112,18 +111,18 @@ class Executions:
         runners[kind](work)
 
     def _command(self, work: _Work) -> None:
-        files, child = work.files, None
+        files = work.files
         if files.codes() is None and files.process() is None:
             files.clear()
             for status in ("Queued", "Preparing"):
                 self._say(work.path, status)
             files.prepare()
-            child = processes.start(
+            processes.start(
                 "phi_runner.azureml.emulator.job_process", [str(files.folder)],
                 log=files.folder / "process.log", detach=True,
-            )  # fmt: skip
+            ).wait()  # fmt: skip
         self._cloud.change(work.path, status="Running")
-        self._watch(work, child)
+        self._watch(work)
         self._cloud.change(work.path, status="Finalizing")
         files.send_logs()
         files.send_outputs()
@@ -134,16 +133,13 @@ class Executions:
                 f"'user_logs/std_log.txt' for error details. Error: {files.tail()}",
             )
 
-    def _watch(self, work: _Work, child: "subprocess.Popen[bytes] | None") -> None:
+    def _watch(self, work: _Work) -> None:
         """Follow a job's processes until their exit codes are there."""
         while work.files.codes() is None:
             self._pause(work.path, _POLL_S)
             work.files.send_logs()
-            gone = work.files.process() is None and (child is None or child.poll() is not None)
-            if gone and work.files.codes() is None:
+            if work.files.process() is None and work.files.codes() is None:
                 raise JobFailed("ServiceError", "The node that ran the job was lost.")
-        if child:
-            child.wait()
 
     def _fine_tuning(self, work: _Work) -> None:
         for status in ("Queued", "Preparing", "Running"):

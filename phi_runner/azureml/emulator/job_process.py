@@ -44,13 +44,24 @@ def write(file: Path, value: Any) -> None:
 
 
 def main(folder: Path) -> int:
-    """Run the job in `folder`, unless another process does already."""
+    """Run the job in `folder` in a process that nobody's child is; return once that has written down who it is.
+
+    What ends the emulator and its children, as a clean stop does, must not end the jobs: a cloud's go on.
+    """
+    read_end, write_end = os.pipe()
+    if os.fork():
+        os.close(write_end)
+        os.read(read_end, 1)
+        return 0
+    os.close(read_end)
+    os.setsid()
     with (folder / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except BlockingIOError:  # another one runs this job already
             return 0
         write(folder / PROCESS, {"pid": os.getpid(), "created": processes.created(os.getpid())})
+        os.close(write_end)
         spec = Spec(**json.loads((folder / SPEC).read_text(encoding="utf-8")))
         write(folder / EXIT, {"codes": _run(spec)})
     return 0

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import socket
 from pathlib import Path
 
 from phi_runner.azureml.emulator.cloud import Body, now
@@ -17,6 +18,8 @@ _CONTROL = re.compile(
 BLOB_HOST = re.compile(r"([a-z0-9]{3,24})\.blob\.core\.windows\.net", re.IGNORECASE)
 _REFUSAL = b"HTTP/1.1 403 Forbidden (offline rehearsal: this host is not emulated)\r\ncontent-length: 0\r\n\r\n"
 _PIECE = 1 << 16
+_ACKNOWLEDGE_AT_ONCE = getattr(socket, "TCP_QUICKACK", 0)
+"""urllib3 leaves Nagle's algorithm on when it talks to a proxy: a late acknowledgement costs each upload 40 ms."""
 
 
 class Proxy:
@@ -77,12 +80,17 @@ class Proxy:
 async def _tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, port: int) -> None:
     far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-    await asyncio.gather(_pass(reader, far_writer), _pass(far_reader, writer))
+    client = writer.get_extra_info("socket") if _ACKNOWLEDGE_AT_ONCE else None
+    await asyncio.gather(_pass(reader, far_writer, source=client), _pass(far_reader, writer))
 
 
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pass(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, source: socket.socket | None = None
+) -> None:
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(_PIECE):
+            if source:
+                source.setsockopt(socket.IPPROTO_TCP, _ACKNOWLEDGE_AT_ONCE, 1)
             writer.write(data)
             await writer.drain()
     writer.close()

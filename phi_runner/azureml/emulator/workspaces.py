@@ -103,7 +103,7 @@ def _make(
         "identity": {"type": "SystemAssigned", "principalId": OBJECT_ID, "tenantId": TENANT},
         "sku": {"name": "Basic", "tier": "Basic"}, "etag": None, "properties": properties,
     }  # fmt: skip
-    host = f"{location}.api.azureml.ms"
+    host = f"{location.replace(' ', '').lower()}.api.azureml.ms"
     made = cloud.put(
         path, body, provisioningState="Succeeded", workspaceId=str(uuid.uuid5(uuid.NAMESPACE_URL, path.lower())),
         tenantId=TENANT, discoveryUrl=f"https://{host}/discovery", mlFlowTrackingUri=f"azureml://{host}/mlflow/v1.0{path}",

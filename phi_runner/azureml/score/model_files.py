@@ -5,6 +5,8 @@ from pathlib import Path
 from phi_runner.errors import DeployFailed
 
 _DEEPEST = 3
+_PARTS = ("model", "components/tokenizer", "data/model", "data/tokenizer", "data/config")
+"""Where MLflow keeps weights and tokenizer, and where the model catalog's fine-tune does."""
 
 
 def found(root: Path) -> Path:
@@ -22,7 +24,7 @@ def joined(root: Path, *, folder: Path) -> Path:
     model = found(root)
     if not (model / "MLmodel").is_file():
         return model
-    parts = [part for part in (model / "model", model / "components" / "tokenizer") if part.is_dir()]
+    parts = [model / part for part in _PARTS if (model / part).is_dir()]
     if not parts:
         raise DeployFailed(f"{model} holds no transformers model: register the model again with force=[register]")
     folder.mkdir(parents=True, exist_ok=True)

@@ -74,6 +74,10 @@ def test_containers_are_made_once_listed_and_removed(service: BlobServiceClient)
     assert made.exists()
     assert made.get_container_properties().metadata == {"who": "me"}
     assert "first" in [item.name for item in service.list_containers(name_starts_with="fir")]
+    for name in ("Upper", "a--b", "ab"):
+        with pytest.raises(HttpResponseError) as illegal:
+            service.create_container(name)
+        assert illegal.value.status_code == 400
     made.delete_container()
     assert not made.exists()
     with pytest.raises(ResourceNotFoundError) as gone:
