@@ -42,8 +42,8 @@ def parts(stage: Stage, config: RunConfig, inputs: Inputs) -> Parts:
     found: Parts = {}
     for part in stage.config_parts:
         found |= {f"config:{path}": text for path, text in flat(config, part=part).items()}
-    if place := stage.place(config):
-        found["config:place"] = place
+    if somewhere := stage.place(config):
+        found["config:place"] = somewhere
     for read in stage.reads(config):
         found[f"input:{read}"] = inputs.keys[read]
     for number, place in enumerate(stage.local_inputs(config), start=1):

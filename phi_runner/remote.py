@@ -21,7 +21,15 @@ from phi_runner import artifacts, environment
 from phi_runner.artifacts import Artifact, Dataset, TrainedModel
 from phi_runner.azureml import objective, task
 from phi_runner.azureml.task import Task
-from phi_runner.config.schema import AzureCompute, ComputeConfig, CpuCompute, GpuCompute, RunConfig, StageName
+from phi_runner.config.schema import (
+    AzureCompute,
+    ComputeConfig,
+    CpuCompute,
+    GpuCompute,
+    RehearsalAzure,
+    RunConfig,
+    StageName,
+)
 from phi_runner.errors import ConfigProblem, PhiRunnerError
 from phi_runner.events import Event, Events, Kind, StageEvents
 from phi_runner.stages.stage import Inputs, RunDir
@@ -99,7 +107,7 @@ def _compute(config: RunConfig, rank: Rank) -> ComputeConfig:
     """Return what the node computes on: all of its cores, or the device that is this process's own."""
     if not isinstance(config.compute, AzureCompute):
         return config.compute
-    if config.compute.gpu:
+    if config.compute.gpu and not isinstance(config.azure, RehearsalAzure):  # an emulated node is this machine
         if rank.local_world > 1:  # every process sees all devices and takes the one of its number
             devices = ",".join(str(number) for number in range(rank.local_world))
             os.environ.setdefault("CUDA_VISIBLE_DEVICES", devices)

@@ -30,6 +30,8 @@ def line(artifact: Artifact) -> str:
         case TrainedModel():
             what = "adapter" if artifact.adapter else "weights"
             what += " left in the workspace" if artifact.in_cloud else ""
+            if not artifact.steps:  # the catalog's fine-tune tells neither
+                return f"{what}, by job {artifact.job}"
             return f"{what}, {artifact.steps} steps, loss {artifact.loss_first:.3f} -> {artifact.loss_last:.3f}"
         case Scorecard():
             told = f"held-out loss {artifact.loss_before:.3f} -> {artifact.loss_after:.3f}"

@@ -16,6 +16,7 @@ from phi_runner.artifacts import Dataset, Scorecard, TrainedModel
 from phi_runner.azureml import task
 from phi_runner.azureml.task import Said, Task
 from phi_runner.config.schema import (
+    AccountAzure,
     AzureCompute,
     CpuCompute,
     FileData,
@@ -169,20 +170,22 @@ def test_only_the_first_process_tells_and_publishes(
 
 
 @pytest.mark.parametrize(
-    ("gpu", "rank", "compute"),
+    ("rank", "compute"),
     [
-        (True, remote.Rank(), GpuCompute(device=0)),
-        (True, remote.Rank(world=4, number=3, local=1, local_world=2), GpuCompute(device=1)),
+        (remote.Rank(), GpuCompute(device=0)),
+        (remote.Rank(world=4, number=3, local=1, local_world=2), GpuCompute(device=1)),
     ],
 )
 def test_each_process_has_a_device_of_its_own(
-    gpu: bool, rank: remote.Rank, compute: GpuCompute, node: Node, monkeypatch: pytest.MonkeyPatch
+    rank: remote.Rank, compute: GpuCompute, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "set, so that it is put back")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    config = replace(node.config, compute=AzureCompute(cluster="c", vm_size="v", image="i", gpu=gpu))
+    with_gpu = AzureCompute(cluster="c", vm_size="v", image="i", gpu=True)
+    config = replace(node.config, compute=with_gpu, azure=AccountAzure(subscription="s", tenant="t"))
     assert remote._compute(config, rank) == compute
     assert isinstance(remote._compute(node.config, rank), CpuCompute)
+    assert isinstance(remote._compute(replace(node.config, compute=with_gpu), rank), CpuCompute)  # rehearsed
 
 
 def test_lines_that_are_not_events_are_left_alone() -> None:

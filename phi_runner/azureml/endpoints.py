@@ -1,68 +1,29 @@
 """A managed online endpoint and its deployments: read, made, given traffic and removed, each call safe to repeat."""
 
-import hashlib
-import json
+import io
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from contextlib import redirect_stderr
+from dataclasses import dataclass
 from typing import Any
 
 from phi_runner.azureml import environment, versions
 from phi_runner.azureml.client import Azure
-from phi_runner.azureml.package import SCORING_SCRIPT
+from phi_runner.azureml.wish import FINGERPRINT, OURS, Wish
 from phi_runner.azureml.wording import clean, in_our_words
-from phi_runner.config import vm_sizes
-from phi_runner.config.schema import AzureDeploy, RehearsalAzure, Serving
+from phi_runner.config.schema import RehearsalAzure
 from phi_runner.errors import DeployFailed
 from phi_runner.events import StageEvents
 from phi_runner.ledger import Ledger, Made
 
 Body = dict[str, Any]
-OURS = "phi_runner"
-"""Tag of every endpoint that this program has made; one without it belongs to somebody else."""
-FINGERPRINT = "phi_runner.fingerprint"
-"""Tag of a deployment: what it serves and how."""
 CONTAINERS = ("inference-server", "storage-initializer")
 _ENVIRONMENT = "phi-runner-inference"
 _AGAIN_S = (5.0, 10.0, 20.0, 40.0, 60.0)
 """Pauses while a name that was just removed is still being given back: Azure answers 404 until then."""
 _AGAIN_REHEARSED_S = (0.2, 0.4, 0.8, 1.6, 3.2)
 _LOG_LINES = 200
-_WORKER_TIMEOUT_S = 1800
-"""The inference server ends a worker that has not come up by then; its own 300 s are short for a large model."""
-_NOT_SERVED = {"name", "shift", "step_s", "bake_s"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What a deployment is to serve, and how."""
-
-    deploy: AzureDeploy
-    model: str
-    """ARM id of the registered version."""
-    label: str
-    template_hash: str
-    identity: str
-    """ARM id of the user-assigned identity that the endpoint runs as."""
-    identity_client_id: str
-    code: Path | None
-    """Staged folder of our scoring code; None: the no-code image."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Return a hash of all that decides what answers; how the traffic moves does not."""
-        values: Body = {name: value for name, value in asdict(self.deploy).items() if name not in _NOT_SERVED}
-        values |= {"model": self.model.lower(), "template": self.template_hash, "code": ""}
-        if self.code:
-            values |= {"code": self.code.name, "conda": environment.inference_conda()}
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
-
-    @property
-    def usd_per_hour(self) -> float:
-        """The most that it bills; 0 where the size is not in the table of prices."""
-        size = vm_sizes.lookup(self.deploy.instance_type)
-        return size.usd_per_hour * self.deploy.instances if size else 0.0
+_NOT_FOUND, _CONFLICT = 404, 409
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,65 +93,19 @@ class Online:
             self.ledger.made(resource)
             return
         self._plan(Made.deployment, resource, usd_per_hour=wish.usd_per_hour)
-        self._until_there(resource, doing, lambda: self._put_deployment(name, wish))
+        made = self._until_there(resource, doing, lambda: self._put_deployment(name, wish))
+        if fingerprint_of(made) != wish.fingerprint:
+            raise DeployFailed(f"{doing} was made by another run meanwhile: wait for its end, then type this again")
         self.ledger.made(resource)
 
     def _put_deployment(self, name: str, wish: Wish) -> None:
-        from azure.ai.ml.entities import (
-            CodeConfiguration,
-            ManagedOnlineDeployment,
-            OnlineRequestSettings,
-            ProbeSettings,
-        )
-
-        deploy, parts = wish.deploy, {}
+        made = ""
         if wish.code:
-            made = environment.ensure_inference(self.azure, name=_ENVIRONMENT, image=deploy.image)
-            parts = {
-                "environment": made.removeprefix("azureml:"),
-                "code_configuration": CodeConfiguration(code=str(wish.code), scoring_script=SCORING_SCRIPT),
-            }
-
-        def probe() -> ProbeSettings:
-            return ProbeSettings(
-                failure_threshold=deploy.probe_failure_threshold, success_threshold=deploy.probe_success_threshold,
-                period=deploy.probe_period_s, initial_delay=deploy.probe_initial_delay_s,
-            )  # fmt: skip
-
-        deployment = ManagedOnlineDeployment(
-            name=name, endpoint_name=self.name, model=wish.model, instance_type=deploy.instance_type,
-            instance_count=deploy.instances, environment_variables=self._variables(wish),
-            request_settings=OnlineRequestSettings(
-                max_concurrent_requests_per_instance=deploy.max_concurrent,
-                request_timeout_ms=round(deploy.request_timeout_s * 1000),
-                max_queue_wait_ms=round(deploy.max_queue_wait_s * 1000),
-            ),
-            liveness_probe=probe(), readiness_probe=probe(), tags={OURS: "deployment", FINGERPRINT: wish.fingerprint},
-            **parts,
-        )  # fmt: skip
-        self.azure.ml.online_deployments.begin_create_or_update(deployment).result(self.azure.config.wait_s)
-
-    def _variables(self, wish: Wish) -> dict[str, str]:
-        """Return the tutorials' three, and what our scoring code and its server are told."""
-        config, deploy = self.azure.config, wish.deploy
-        found = {
-            "SUBSCRIPTION_ID": config.subscription,
-            "RESOURCE_GROUP_NAME": config.resource_group,
-            "UAI_CLIENT_ID": wish.identity_client_id,
-        }
-        if deploy.serving is Serving.mlflow:
-            return found
-        return found | {
-            "PHI_RUNNER_MODEL": wish.label,
-            "PHI_RUNNER_TEMPLATE_HASH": wish.template_hash,
-            "PHI_RUNNER_MAX_CONCURRENT": str(deploy.max_concurrent),
-            "PHI_RUNNER_REQUEST_TIMEOUT_S": f"{deploy.request_timeout_s:g}",
-            "PHI_RUNNER_MAX_QUEUE_WAIT_S": f"{deploy.max_queue_wait_s:g}",
-            "PHI_RUNNER_MAX_NEW_TOKENS": str(deploy.max_new_tokens),
-            # the server's one worker takes one request at a time unless it is given threads
-            "GUNICORN_CMD_ARGS": f"--threads {deploy.max_concurrent}",
-            "WORKER_TIMEOUT": str(_WORKER_TIMEOUT_S),
-        }
+            made = environment.ensure_inference(self.azure, name=_ENVIRONMENT, image=wish.deploy.image)
+        deployment = wish.entity(name, endpoint=self.name, environment=made, config=self.azure.config)
+        with redirect_stderr(io.StringIO()):  # the upload of the code ends with an escape sequence
+            poller = self.azure.ml.online_deployments.begin_create_or_update(deployment)
+        poller.result(self.azure.config.wait_s)
 
     def _plan(self, kind: Made, resource: str, *, usd_per_hour: float = 0.0) -> None:
         config = self.azure.config
@@ -198,9 +113,9 @@ class Online:
             kind, resource, usd_per_hour=usd_per_hour, region=config.region, scope=self.azure.scope
         )  # fmt: skip
 
-    def _until_there(self, resource: str, doing: str, put: Callable[[], None]) -> None:
+    def _until_there(self, resource: str, doing: str, put: Callable[[], None]) -> Body:
         """Make something until it is there: Azure answers 404 for a name just removed, and may lose an operation."""
-        from azure.core.exceptions import ResourceNotFoundError, ServiceResponseError
+        from azure.core.exceptions import HttpResponseError, ServiceResponseError
 
         rehearsed = isinstance(self.azure.config, RehearsalAzure)
         pauses = iter(_AGAIN_REHEARSED_S if rehearsed else _AGAIN_S)
@@ -208,10 +123,12 @@ class Online:
             while True:
                 try:
                     put()
-                except (ResourceNotFoundError, ServiceResponseError) as err:
+                except (HttpResponseError, ServiceResponseError) as err:
+                    if not _may_be_there(err):
+                        raise
                     found = self.azure.arm.settled(resource, api_version=versions.MACHINE_LEARNING)
                     pause_s = next(pauses, None)
-                    if found is None and pause_s is not None and isinstance(err, ResourceNotFoundError):
+                    if found is None and pause_s is not None and getattr(err, "status_code", None) == _NOT_FOUND:
                         time.sleep(pause_s)
                         continue
                     if found is None:
@@ -220,14 +137,21 @@ class Online:
                     found = self.azure.arm.settled(resource, api_version=versions.MACHINE_LEARNING)
                 if found is None or _state(found) != "succeeded":
                     raise DeployFailed(f"{doing} ended as {_state(found or {}) or 'missing'}")
-                return
+                return found
 
     def shift(self, traffic: Mapping[str, int]) -> None:
         """Divide the traffic, in percent by name; everything else about the endpoint stays."""
+        from azure.core.exceptions import HttpResponseError, ServiceResponseError
+
+        wanted = {name: percent for name, percent in traffic.items() if percent}
         with in_our_words(f"the traffic of endpoint {self.name}", kind=DeployFailed):
             endpoint = self.azure.ml.online_endpoints.get(self.name)
-            endpoint.traffic = {name: percent for name, percent in traffic.items() if percent}
-            self.azure.ml.online_endpoints.begin_create_or_update(endpoint).result(self.azure.config.wait_s)
+            endpoint.traffic = dict(wanted)
+            try:
+                self.azure.ml.online_endpoints.begin_create_or_update(endpoint).result(self.azure.config.wait_s)
+            except (HttpResponseError, ServiceResponseError) as err:
+                if not _may_be_there(err) or traffic_of(self.found()) != wanted:
+                    raise
 
     def remove(self, name: str) -> None:
         """Remove a deployment; one that is gone already is no error."""
@@ -258,6 +182,20 @@ class Online:
             key = str(self.azure.ml.online_endpoints.get_keys(self.name).primary_key)
         self.events.hide(key)
         return key
+
+
+def _may_be_there(err: Any) -> bool:
+    """Say whether what was asked for may have been done: its operation is not known, or its answer was lost.
+
+    A conflict is a second try of azure-core's own, which meets the first.
+    """
+    return getattr(err, "status_code", None) in {None, _NOT_FOUND, _CONFLICT}
+
+
+def traffic_of(endpoint: Body | None) -> dict[str, int]:
+    """Return the percentages of the deployments that have traffic."""
+    traffic: dict[str, int] = (endpoint or {}).get("properties", {}).get("traffic") or {}
+    return {name: percent for name, percent in traffic.items() if percent}
 
 
 def _state(found: Body) -> str:

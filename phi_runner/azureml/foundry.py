@@ -4,7 +4,10 @@ Everything is found or made; a connection is written only when the endpoint or i
 """
 
 import hashlib
+import io
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +97,18 @@ class Foundry:
     def _make_project(self, resource: str, *, hub: str) -> None:
         from azure.ai.ml.entities import Project
 
-        self._create(
-            Made.project, resource, Project(name=short(resource), hub_id=hub, location=self.azure.config.region)
-        )
+        class PlainProject(Project):  # type: ignore[misc, unused-ignore]
+            """A project whose values are plain text.
+
+            azure-ai-ml 1.35.2 copies an enum from the hub and sends its name, `PublicNetworkAccessType.ENABLED`, which
+            its own template does not allow.
+            """
+
+            def __setattr__(self, name: str, value: Any) -> None:
+                super().__setattr__(name, value.value if isinstance(value, Enum) else value)
+
+        wanted = PlainProject(name=short(resource), hub_id=hub, location=self.azure.config.region)
+        self._create(Made.project, resource, wanted)
 
     def _create(self, kind: Made, resource: str, wanted: Any) -> None:
         self.events.info(f"makes {kind} {short(resource)}")
@@ -169,7 +181,7 @@ class Foundry:
 
         version = _content_version(folder)
         path = f"{self.azure.ids.project}/data/{name}/versions/{version}"
-        with in_our_words(f"uploading flow {name}", kind=FlowFailed):
+        with in_our_words(f"uploading flow {name}", kind=FlowFailed), redirect_stderr(io.StringIO()):
             if not self.azure.arm.exists(path, api_version=versions.MACHINE_LEARNING):
                 asset = Data(name=name, version=version, path=str(folder), type="uri_folder", description="a chat flow")
                 self.azure.ml_for(self.azure.config.project).data.create_or_update(asset)

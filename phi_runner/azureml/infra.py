@@ -8,7 +8,8 @@ from phi_runner.azureml.client import Azure
 from phi_runner.azureml.names import Ids, short
 from phi_runner.azureml.services import Maker
 from phi_runner.azureml.wording import in_our_words
-from phi_runner.config.schema import AzureCompute, RunConfig, StageName
+from phi_runner.config import clouds
+from phi_runner.config.schema import RunConfig
 from phi_runner.errors import RemoteFailed
 from phi_runner.events import StageEvents
 from phi_runner.ledger import Ledger, Made
@@ -38,7 +39,7 @@ def converge(azure: Azure, config: RunConfig, *, events: StageEvents, ledger: Le
     parts = _workspace(maker, tenant=tenant)
     identity = _identity(maker)
     roles.assign(maker, principal=identity["principalId"], storage=parts.storage, registry=parts.registry)
-    cluster = wanted_cluster(config)
+    cluster = clouds.cluster_of(config)
     if cluster:
         clusters.ensure(maker, cluster)
     studio = f"{azure.studio}/?wsid={azure.ids.workspace}&tid={tenant}"
@@ -58,15 +59,9 @@ def converge(azure: Azure, config: RunConfig, *, events: StageEvents, ledger: Le
     }
 
 
-def wanted_cluster(config: RunConfig) -> AzureCompute | None:
-    """Return the cluster that the selected stages compute on, if any."""
-    computes = {StageName.train, StageName.evaluate} & set(config.stages)
-    return config.compute if isinstance(config.compute, AzureCompute) and computes else None
-
-
 def what_is_gone(azure: Azure, config: RunConfig, *, registry: str, storage: str) -> str:
     """Say what of a workspace that was complete is not there any more, or nothing."""
-    ids, cluster = azure.ids, wanted_cluster(config)
+    ids, cluster = azure.ids, clouds.cluster_of(config)
     looked_for = [
         (f"workspace {short(ids.workspace)}", ids.workspace, versions.MACHINE_LEARNING),
         (f"identity {short(ids.identity)}", ids.identity, versions.IDENTITIES),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from phi_runner.azureml.wording import in_our_words
 from phi_runner.errors import RemoteFailed
@@ -15,8 +15,6 @@ from phi_runner.events import StageEvents
 from phi_runner.ledger import Ledger, Made
 
 if TYPE_CHECKING:
-    from azure.ai.ml.entities import Job
-
     from phi_runner.azureml.client import Azure
 
 _API = "2024-10-01-preview"  # the oldest that shows every kind of job, fine-tuning too
@@ -25,6 +23,8 @@ _GONE_WRONG = {"Failed", "Canceled", "NotResponding"}
 _TRIES = 3
 _TRY_PAUSE_S = 2.0
 _SAVED_NAME = "job"
+Make: TypeAlias = Callable[..., Any]
+"""Makes a job of the SDK's own, whatever its kind, given its `name`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Wanted:
 
     name: Callable[[int], str]
     """Name of the n-th attempt, from 0; a failed or cancelled job keeps its name for good."""
-    make: Callable[[str], "Job"]
+    make: Make
     anew: bool
     """True: a job that completed before does not count."""
     scratch: Path
@@ -101,7 +101,7 @@ def _submit(azure: "Azure", wanted: Wanted, *, name: str) -> State:
 
     resource = azure.ids.job(name)
     with in_our_words(f"submitting job {name}"), redirect_stderr(io.StringIO()):
-        job = wanted.make(name)
+        job = wanted.make(name=name)
         wanted.ledger.plan(Made.job, resource, region=azure.config.region, scope=azure.scope)
         for trial in range(1, _TRIES + 1):
             try:

@@ -9,7 +9,8 @@ from typing import Any
 from phi_runner.azureml import versions
 from phi_runner.azureml.client import Azure
 from phi_runner.azureml.wording import in_our_words
-from phi_runner.config.schema import AzureCompute, AzureDeploy, CatalogTrain, RunConfig, StageName
+from phi_runner.config import clouds
+from phi_runner.config.schema import AzureDeploy, CatalogTrain, RunConfig, StageName
 from phi_runner.config.vm_sizes import nearest, quota_name
 from phi_runner.errors import RemoteFailed
 from phi_runner.events import StageEvents
@@ -58,13 +59,12 @@ class Shortage:
 def wishes(config: RunConfig, *, azure: Azure) -> list[Wish]:
     """Return the machines that the run would add to what is there already."""
     found, stages = [], set(config.stages)
-    if isinstance(config.compute, AzureCompute) and stages & {StageName.train, StageName.evaluate}:
-        cluster = config.compute
-        if not azure.arm.exists(azure.ids.cluster(cluster.cluster), api_version=versions.MACHINE_LEARNING):
-            found.append(
-                Wish(key="compute.vm_size", what=f"cluster {cluster.cluster}", size=cluster.vm_size,
-                     count=cluster.max_nodes, low_priority=cluster.low_priority)
-            )  # fmt: skip
+    cluster = clouds.cluster_of(config)
+    if cluster and not azure.arm.exists(azure.ids.cluster(cluster.cluster), api_version=versions.MACHINE_LEARNING):
+        found.append(
+            Wish(key="compute.vm_size", what=f"cluster {cluster.cluster}", size=cluster.vm_size,
+                 count=cluster.max_nodes, low_priority=cluster.low_priority)
+        )  # fmt: skip
     if isinstance(config.train, CatalogTrain) and StageName.train in stages and config.train.instance_types:
         # Azure takes the first of them that is free, so one that suffices is enough.
         found.append(

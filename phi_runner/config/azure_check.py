@@ -11,9 +11,7 @@ from phi_runner.config.schema import (
     AzureDeploy,
     CatalogTrain,
     FoundryFlow,
-    HubModel,
     LocalDeploy,
-    NanoModel,
     RunConfig,
     StageName,
 )
@@ -53,7 +51,7 @@ def problems(config: RunConfig) -> Iterator[str]:
 
 
 def _installed(config: RunConfig, choice: str) -> Iterator[str]:
-    wanted = {"azure": ("azure.ai.ml", "azure.identity")}
+    wanted: dict[str, tuple[str, ...]] = {"azure": ("azure.ai.ml", "azure.identity")}
     if clouds.rehearses(config):
         wanted["rehearsal"] = ("trustme", "jwt", "uvicorn", "starlette")
     for extra, packages in wanted.items():
@@ -119,6 +117,8 @@ def _resources(config: RunConfig) -> Iterator[str]:
             )
         if compute.min_nodes > compute.max_nodes:
             yield f"compute.min_nodes={compute.min_nodes} is more than compute.max_nodes={compute.max_nodes}"
+        if config.azure.sweep and StageName.train not in config.stages:
+            yield "azure.sweep=true sweeps over training: add train to the stages, or type azure.sweep=false"
         if config.azure.nodes > compute.max_nodes:
             yield (
                 f"azure.nodes={config.azure.nodes} is more than compute.max_nodes={compute.max_nodes}: type "
@@ -134,12 +134,6 @@ def _together(config: RunConfig) -> Iterator[str]:
             "type deploy=azure, or flow=promptflow"
         )
     remote = isinstance(config.compute, AzureCompute)
-    if remote and StageName.train in stages and not isinstance(config.model, NanoModel) and config.model.path:
-        given = " or a model of the hub" if not isinstance(config.model, HubModel) else " or leave model.path out"
-        yield (
-            f"model.path={config.model.path} is a folder of this machine, which the node of {clouds.choices(config)[0]}"
-            f" does not have: type compute=cpu or compute=gpu,{given}"
-        )
     left = remote and not config.azure.fetch_result
     away = left or isinstance(config.train, CatalogTrain)
     if away and isinstance(deploy, LocalDeploy) and stages.intersection({StageName.register, StageName.deploy}):

@@ -9,6 +9,7 @@ from phi_runner.config import azure_check, clouds, files, vm_sizes
 from phi_runner.config import extra as extra_arguments
 from phi_runner.config.ranges import out_of_range
 from phi_runner.config.schema import (
+    AzureCompute,
     ChatUi,
     HubModel,
     LocalDeploy,
@@ -61,6 +62,11 @@ def warnings(config: RunConfig) -> list[str]:
         if isinstance(group, LocalDeploy | PromptFlow) and not _is_loopback(group.host):
             name = "deploy" if isinstance(group, LocalDeploy) else "flow"
             told.append(f"{name}.host={group.host} lets other machines in")
+    if clouds.rehearses(config) and "compute=azure_gpu" in clouds.choices(config):
+        told.append("azure=rehearsal: the emulated node is this machine and computes on its processor")
+    processes = config.azure.processes_per_node
+    if isinstance(config.compute, AzureCompute) and not config.compute.gpu and processes > 1:
+        told.append(f"azure.processes_per_node={processes} divides a node's cores; one process uses them all")
     return told + vm_sizes.warnings(config)
 
 

@@ -30,6 +30,12 @@ def choices(config: RunConfig) -> list[str]:
     return found
 
 
+def cluster_of(config: RunConfig) -> AzureCompute | None:
+    """Return the cluster that the selected stages make or compute on, if any."""
+    wanted = isinstance(config.compute, AzureCompute) and _COMPUTES & set(config.stages)
+    return config.compute if wanted and isinstance(config.compute, AzureCompute) else None
+
+
 def needs_azure(config: RunConfig) -> bool:
     """Say whether any selected stage talks to Azure; `teardown` asks the ledger instead."""
     return bool(choices(config))

@@ -7,7 +7,8 @@ are indicative: what a subscription pays is at https://azure.microsoft.com/prici
 import difflib
 from dataclasses import dataclass
 
-from phi_runner.config.schema import AzureCompute, AzureDeploy, CatalogTrain, RunConfig, StageName
+from phi_runner.config import clouds
+from phi_runner.config.schema import AzureDeploy, CatalogTrain, RunConfig, StageName
 
 PRICES_AS_OF = "2025-06"
 REGISTRY_USD_PER_HOUR = 0.007
@@ -140,8 +141,7 @@ def nearest(name: str, names: list[str] | None = None) -> list[str]:
 def rented(config: RunConfig) -> list[Rented]:
     """Return the machines that the selected stages can make, all there at once at worst."""
     found, stages = [], set(config.stages)
-    if isinstance(config.compute, AzureCompute) and stages & {StageName.train, StageName.evaluate}:
-        cluster = config.compute
+    if cluster := clouds.cluster_of(config):
         found.append(
             Rented(key="compute.vm_size", what=f"cluster {cluster.cluster}", size=cluster.vm_size,
                    count=cluster.max_nodes)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from phi_runner.artifacts import Endpoint
 from phi_runner.azureml import endpoints
-from phi_runner.azureml.endpoints import Online, Wish
+from phi_runner.azureml.endpoints import Online
 from phi_runner.azureml.names import same
+from phi_runner.azureml.wish import Wish
 from phi_runner.config.schema import Serving
 from phi_runner.deploy import smoke
 from phi_runner.deploy.rollout import Condition, Deployment, Pace, Served, roll_out
@@ -36,11 +37,10 @@ class AzureBackend:
 
     def deployments(self) -> Sequence[Deployment]:
         """Return what Azure has; a deployment that is just being removed is not there any more."""
-        endpoint = self.online.found()
-        traffic: dict[str, int] = (endpoint or {}).get("properties", {}).get("traffic") or {}
+        traffic = endpoints.traffic_of(self.online.found())
         return [
             Deployment(
-                name=item["name"], percent=int(traffic.get(item["name"], 0)),
+                name=item["name"], percent=traffic.get(item["name"], 0),
                 fingerprint=endpoints.fingerprint_of(item),
                 condition=_CONDITIONS.get(endpoints.state_of(item), Condition.making),
             )

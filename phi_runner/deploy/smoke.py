@@ -66,10 +66,10 @@ def prove_behind_gateway(
     headers = {"Authorization": f"Bearer {key}"} | ({"azureml-model-deployment": deployment} if deployment else {})
     with httpx.Client(headers=headers, timeout=httpx.Timeout(timeout_s, connect=30.0)) as client:
         try:
-            _wait_for_route(client, url, pauses_s=passing_s, pause=pause)
+            first = _first_answer(client, url, pauses_s=passing_s, pause=pause)
+            answers = {"input_data list": _taken(first, [0])}
             stranger = client.post(url, json=_FIRST_FORM, headers={"Authorization": "Bearer no-such-key"})
             _expect(stranger, httpx.codes.UNAUTHORIZED)
-            answers = {"input_data list": _ask(client, url, _FIRST_FORM, [0])}
             if chat_form:
                 answers["input_string"] = _ask(client, url, _SECOND_FORM, ["output"])
         except httpx.TransportError as err:
@@ -77,14 +77,16 @@ def prove_behind_gateway(
     return _same(answers)
 
 
-def _wait_for_route(
+def _first_answer(
     client: httpx.Client, url: str, *, pauses_s: Sequence[float], pause: Callable[[float], None]
-) -> None:
+) -> httpx.Response:
     """Ask until the answer is one that lasts."""
     for pause_s in pauses_s:
-        if client.post(url, json=_FIRST_FORM).status_code not in _PASSING:
-            return
+        response = client.post(url, json=_FIRST_FORM)
+        if response.status_code not in _PASSING:
+            return response
         pause(pause_s)
+    return client.post(url, json=_FIRST_FORM)
 
 
 def _expect(response: httpx.Response, status: int) -> None:
@@ -102,12 +104,21 @@ def _reason(response: httpx.Response) -> str:
 
 
 def _ask(client: httpx.Client, path: str, body: dict[str, Any], place: list[str | int]) -> str:
-    response = client.post(path, json=body)
+    return _taken(client.post(path, json=body), place)
+
+
+def _taken(response: httpx.Response, place: list[str | int]) -> str:
+    """Return the text at a place of an answer; raises DeployFailed when it is none, or another form than promised."""
     _expect(response, httpx.codes.OK)
-    found = response.json()
+    problem = f"{response.request.url.path} answered in another form than promised: {response.text[:200]}"
     try:
+        found = response.json()
         for step in place:
             found = found[step]
-    except (KeyError, IndexError, TypeError) as err:
-        raise DeployFailed(f"{path} answered in another form than promised: {response.text[:200]}") from err
-    return str(found)
+    except (ValueError, KeyError, IndexError, TypeError) as err:
+        raise DeployFailed(problem) from err
+    if isinstance(found, dict):
+        found = found.get("0")  # an older image of the model catalog answers with a table
+    if not isinstance(found, str):
+        raise DeployFailed(problem)
+    return found

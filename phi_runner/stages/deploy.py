@@ -7,6 +7,7 @@ from phi_runner import processes
 from phi_runner.artifacts import Artifact, Endpoint, Registered, Workspace
 from phi_runner.config import clouds
 from phi_runner.config.schema import (
+    AzureCompute,
     AzureDeploy,
     CpuCompute,
     GpuCompute,
@@ -50,11 +51,11 @@ def _local(deploy: LocalDeploy, config: RunConfig, registered: Registered, rundi
 
 
 def wanted(deploy: LocalDeploy, config: RunConfig, registered: Registered, *, outputs: Path) -> "Wanted":
-    """Return the endpoint that a run asks for; it serves on the device that the run computes on."""
+    """Return the endpoint that a run asks for; it serves on the device that the run computes on here."""
     from phi_runner.deploy.local import Wanted
 
     match config.compute:
-        case CpuCompute():
+        case CpuCompute() | AzureCompute():
             device = "cpu"
         case GpuCompute():
             device = f"cuda:{cuda_number(config.compute.device)}"
@@ -69,7 +70,7 @@ def wanted(deploy: LocalDeploy, config: RunConfig, registered: Registered, *, ou
 def _azure(deploy: AzureDeploy, config: RunConfig, inputs: Inputs, rundir: RunDir) -> Endpoint:
     """Roll the registered version out behind the workspace's endpoint; two runs of one outputs folder take turns."""
     from phi_runner.azureml import package
-    from phi_runner.azureml.endpoints import Wish
+    from phi_runner.azureml.wish import Wish
     from phi_runner.deploy import azure
 
     registered = inputs.get(StageName.register, Registered)
@@ -141,6 +142,7 @@ STAGE = Stage(
         "serve",
         "deploy",
         "azureml/endpoints.py",
+        "azureml/wish.py",
         "azureml/score",
         "model/answering.py",
         "model/engine.py",

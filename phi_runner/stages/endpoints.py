@@ -59,5 +59,7 @@ def has_traffic(config: RunConfig, *, resource: str, deployment: str, outputs: P
     """Say whether a deployment of an endpoint in Azure still has all of its traffic."""
     if not_ours(config, resource):
         return False
+    from phi_runner.azureml.endpoints import traffic_of
+
     found = online(config, name=resource.rsplit("/", 1)[-1], outputs=outputs).found()
-    return found is not None and (found["properties"].get("traffic") or {}).get(deployment) == 100
+    return traffic_of(found) == {deployment: 100}

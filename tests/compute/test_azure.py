@@ -11,11 +11,12 @@ import pytest
 
 from phi_runner import artifacts
 from phi_runner.artifacts import Artifact, Dataset, Registered, Scorecard, TrainedModel
-from phi_runner.config.schema import CatalogTrain, CpuCompute, RunConfig, StageName
+from phi_runner.config.schema import CatalogTrain, CpuCompute, LocalModel, RunConfig, StageName
 from phi_runner.errors import MissingInput, RemoteFailed
 from phi_runner.stages import data, evaluate, register, train
 from phi_runner.stages.stage import Inputs, Stage
 from tests import runs
+from tests.azureml import contract
 from tests.azureml.workspace import Cloud, ready
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(600)]
@@ -269,3 +270,32 @@ def test_a_grid_becomes_one_sweep_job(row: Row, cloud: Cloud) -> None:
     assert (job["jobType"], job["samplingAlgorithm"]["samplingAlgorithmType"]) == ("Sweep", "Grid")
     assert (job["objective"]["primaryMetric"], job["objective"]["goal"].lower()) == ("loss_after", "minimize")
     assert (job["limits"]["maxTotalTrials"], job["limits"]["maxConcurrentTrials"]) == (2, 2)
+
+
+@pytest.mark.slow
+def test_an_adapter_on_a_folder_of_this_machine_is_trained_and_measured_there(
+    row: Row, cloud: Cloud, tiny_model: Path
+) -> None:
+    config = replace(row.config, model=LocalModel(path=str(tiny_model)), train=runs.lora(epochs=1))
+    adapted = Row(cloud=cloud, config=replace(config, azure=replace(config.azure, fetch_result=True)))
+    adapted.perform(data.STAGE)
+    trained = adapted.perform(train.STAGE, number=5)
+    assert (trained.adapter, trained.base, trained.in_cloud) == (True, str(tiny_model), False)
+    settings = json.loads((trained.model_folder / "adapter_config.json").read_text())
+    assert settings["base_model_name_or_path"] == str(tiny_model)
+    card = adapted.perform(evaluate.STAGE, number=5)
+    assert card.rows > 0
+    (put,) = cloud.puts(f"/jobs/{trained.job}$")
+    assert put["request"]["properties"]["inputs"]["base_model"]["jobInputType"] == "uri_folder"
+
+
+def test_every_request_fits_the_independent_contract_and_stays_in_the_emulator(row: Row, cloud: Cloud) -> None:
+    checked = []
+    for call in cloud.rig.wire():
+        kind = contract.kind_of(str(call.get("method")), str(call.get("path")))
+        body = call.get("request")
+        if kind and isinstance(body, dict) and body.get("properties", {}).get("jobType") != "FineTuning":
+            assert contract.faults(kind, body) == []
+            checked.append(kind)
+    assert {"JobBase", "EnvironmentVersion", "ModelVersion", "CodeVersion", "ComputeResource"} <= set(checked)
+    assert cloud.rig.refused() == []

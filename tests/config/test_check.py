@@ -162,7 +162,7 @@ def test_a_flow_needs_an_endpoint(full: RunConfig) -> None:
 
 
 def test_trials_start_endpoints_only_when_told_to(full: RunConfig) -> None:
-    with pytest.raises(SweepWouldDeploy, match=r"sweep\.may_deploy=true.*stages=\[infra,data,train,evaluate,register\]"):
+    with pytest.raises(SweepWouldDeploy, match=r"sweep\.may_deploy=true.*\[infra,data,train,evaluate,register\]"):
         check(full, multirun=True)
     full.sweep.may_deploy = True
     check(full, multirun=True)

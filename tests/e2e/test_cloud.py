@@ -72,7 +72,12 @@ def test_the_second_run_submits_nothing_again(said: str, folder: Path) -> None:
     cli.run(folder, *cloud.ARGUMENTS)
     record = cli.records(folder)[-1]
     statuses = cli.statuses(record)
-    assert {name for name, status in statuses.items() if status == "reused"} >= {"data", "train", "evaluate", "register"}
+    assert {name for name, status in statuses.items() if status == "reused"} >= {
+        "data",
+        "train",
+        "evaluate",
+        "register",
+    }
     assert record["values"]["answer"] == "Paris."
     assert len(cloud.asked(folder, "PUT", "/jobs/[^/]+")) == jobs
     assert len(cloud.asked(folder, "PUT", "/deployments/(blue|green)")) == deployments

@@ -1,5 +1,6 @@
 """Stages deploy and flow in the emulated Azure: blue, green, back again, and the project's connection."""
 
+import io
 import json
 import os
 import subprocess
@@ -16,10 +17,10 @@ import pytest
 from phi_runner import artifacts
 from phi_runner.artifacts import Endpoint, Flow, Registered, Workspace
 from phi_runner.azureml import registry
-from phi_runner.config.schema import AzureDeploy, FoundryFlow, LocalDeploy, RunConfig, StageName
+from phi_runner.config.schema import AzureDeploy, ChatConfig, FoundryFlow, LocalDeploy, RunConfig, StageName
 from phi_runner.errors import DeployFailed
 from phi_runner.ledger import Ledger
-from phi_runner.stages import deploy, endpoints, flow, infra
+from phi_runner.stages import chat, deploy, endpoints, flow, infra
 from phi_runner.stages.stage import Inputs
 from phi_runner.template import template_hash
 from tests import runs
@@ -99,7 +100,7 @@ def test_the_first_deployment_serves_with_the_tutorials_settings_and_is_kept(
     assert endpoint["request"]["properties"]["authMode"].lower() == "key"
     [put] = site.cloud.puts("/deployments/blue$")
     check_settings(put["request"], site)
-    assert capfd.readouterr().out == ""
+    assert capfd.readouterr() == ("", "")
     planned = [entry for entry in Ledger(site.outputs).open() if entry.kind in ("endpoint", "deployment")]
     assert [(entry.kind, entry.step, entry.usd_per_hour) for entry in planned] == [
         ("deployment", "made", 0.252), ("endpoint", "made", 0.0)
@@ -215,6 +216,17 @@ class Asking:
                 self._end.wait(0.1)
 
 
+def test_a_person_talks_through_score_where_there_is_nothing_else(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = site.run(**CHANGED)
+    config = replace(site.config(**CHANGED), stages=[StageName.chat], chat=ChatConfig(max_new_tokens=4))
+    rundir, _heard = runs.rundir(site.folder / "chat", outputs=site.outputs, stage="chat")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Who founded Microsoft?\n"))
+    assert chat.STAGE.run(config, Inputs({StageName.deploy: made}, {}), rundir) is None
+    assert capsys.readouterr().out.strip()
+
+
 PROVIDER = """
 import json, sys
 from promptflow.core._connection_provider._workspace_connection_provider import WorkspaceConnectionProvider
@@ -244,12 +256,26 @@ def test_the_foundry_flow_asks_through_the_connection_that_its_project_holds(sit
     assert (kinds["hub"], kinds["project"], kinds["connection"]) == (
         "finetunephi-hub", "finetunephi-project", "phi-endpoint"
     )  # fmt: skip
+    check_hub_and_project(site)
     check_promptflow_reads_it(site, made)
     again = flow.STAGE.run(config, Inputs({StageName.deploy: made}, {}), rundir)
     assert isinstance(again, Flow)
     assert len(site.cloud.puts("/connections/phi-endpoint$")) == 1
     assert len(site.cloud.puts("/data/chat-with-phi/versions/")) == 1
     assert site.cloud.rig.refused() == []
+
+
+def check_hub_and_project(site: Site) -> None:
+    """The hub takes the workspace's services instead of new ones; no value is one that the templates do not allow."""
+    puts = [call["request"]["properties"] for call in site.cloud.puts("/Microsoft.Resources/deployments/")]
+    made = {body["parameters"]["kind"]["value"]: body for body in puts}
+    hub = {name: item["value"] for name, item in made["hub"]["parameters"].items()}
+    assert [hub[f"{name}Option"] for name in ("storageAccount", "keyVault", "containerRegistry")] == ["existing"] * 3
+    assert hub["storageAccountName"] == site.workspace.storage.rsplit("/", 1)[1]
+    for body in made.values():
+        for name, item in body["parameters"].items():
+            allowed = body["template"]["parameters"][name].get("allowedValues")
+            assert allowed is None or item["value"] in (None, *allowed), (name, item)
 
 
 def check_promptflow_reads_it(site: Site, made: Endpoint) -> None:

@@ -112,5 +112,6 @@ class Blobs:
             self._containers[name] = ContainerClient(
                 f"https://{STORAGE_ACCOUNT}.{SUFFIX}", name, credential=self.key,
                 proxies={"https": self._proxy}, connection_verify=str(self._ca), use_env_settings=False,
+                user_agent="emulator",
             )  # fmt: skip
         return self._containers[name]

@@ -21,6 +21,7 @@ Body = dict[str, Any]
 TENANT = "11111111-1111-1111-1111-111111111111"
 OBJECT_ID = "22222222-2222-2222-2222-222222222222"
 """The signed-in principal."""
+_INTERRUPTED = {"code": "InternalServerError", "message": "The operation was interrupted."}
 _STATE, _SECRETS = "state.json", "secrets.json"
 
 
@@ -84,7 +85,7 @@ class Cloud:
         for operation in self._operations.values():
             if operation.waiting:  # the process that worked on it is gone
                 operation.waiting = False
-                operation.error = {"code": "InternalServerError", "message": "The operation was interrupted."}
+                operation.error = dict(_INTERRUPTED) if operation.set_properties else None
 
     def _save(self) -> None:
         _write(
@@ -191,6 +192,17 @@ class Cloud:
         if work:
             threading.Thread(target=self._work, args=(operation, work), daemon=True).start()
         return operation
+
+    def take_up(self, path: str, work: Callable[[], Body | None]) -> bool:
+        """Go on with the operation on a path that this emulator's start has found interrupted; say whether it did."""
+        with self.lock:
+            for operation in self._operations.values():
+                found = operation.path.lower() == path.lower() and operation.error == _INTERRUPTED
+                if found and not operation.applied:
+                    operation.error, operation.waiting = None, True
+                    threading.Thread(target=self._work, args=(operation, work), daemon=True).start()
+                    return True
+        return False
 
     def _work(self, operation: Operation, work: Callable[[], Body | None]) -> None:
         error: Body | None = {"code": "InternalServerError", "message": "The operation ended without a result."}

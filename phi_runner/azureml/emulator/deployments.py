@@ -1,6 +1,7 @@
 """Deployments of online endpoints: checked, brought up as a container that really serves, and their logs."""
 
 import re
+from functools import partial
 
 from starlette.responses import Response
 
@@ -18,8 +19,11 @@ _STEPS = ("SystemSetup", "UserContainerImagePull", "ModelDownload", "UserContain
 
 
 def resume(cloud: Cloud) -> None:
-    """Start the containers that an earlier emulator had."""
+    """Start the containers that an earlier emulator had, and go on with the deployments that it was bringing up."""
     container.of(cloud)
+    for path in cloud.paths():
+        if "/onlineendpoints/" in path and "/deployments/" in path:
+            cloud.take_up(path, partial(_bring_up, cloud, path))
 
 
 def handle(cloud: Cloud, call: Call) -> Response | None:
@@ -80,7 +84,7 @@ def _put(cloud: Cloud, call: Call, point: Inside, *, before: Body | None) -> Res
     if short := _out_of_quota(cloud, stored):
         operation = cloud.begin(path, error=short)
     else:
-        operation = cloud.begin(path, set_properties=done, work=lambda: _bring_up(cloud, path))
+        operation = cloud.begin(path, set_properties=done, work=partial(_bring_up, cloud, path))
     system = {"AzureAsyncOperationUri": accepted(call, operation, None).headers["Azure-AsyncOperation"]}
     stored = cloud.change(path, properties=(shown.get("properties") or {}) | system) or stored
     return accepted(call, operation, stored, status=200 if before else 201)

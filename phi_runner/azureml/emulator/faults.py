@@ -1,8 +1,11 @@
 """Injected faults, and the admin host through which tests ask for them; nothing here survives a restart."""
 
+import os
 import re
+import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 from starlette.responses import JSONResponse, Response
@@ -12,7 +15,7 @@ from phi_runner.azureml.emulator.answers import error, ok
 from phi_runner.azureml.emulator.cloud import Body, Call, Cloud
 from phi_runner.azureml.emulator.settings import ADMIN_HOST
 
-_MODES = ("answer", "drop", "lost")
+_MODES = ("answer", "drop", "lost", "kill", "kill_after")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,12 +24,16 @@ class Fault:
 
     match: str
     method: str = "*"
+    agent: str = ""
+    """Regular expression at the start of the client's User-Agent; the emulator's own begins with `emulator`."""
     times: int = 1
     """How many calls it strikes; -1 for all."""
     after: int = 0
     """How many matching calls pass before."""
     mode: str = "answer"
-    """`answer`: an error instead of handling; `drop`: no answer, nothing done; `lost`: done, but no answer."""
+    """`answer`: an error instead of handling; `drop`: no answer, nothing done; `lost`: done, but no answer; `kill` and
+    `kill_after`: the same two, and the client's process `pid` gets SIGKILL."""
+    pid: int = 0
     status: int = 0
     """0 with mode `answer`: the call is only delayed."""
     code: str = "InjectedFault"
@@ -37,6 +44,22 @@ class Fault:
     delay_s: float = 0.0
     injected: int = 0
     passed: int = 0
+
+    @property
+    def handles(self) -> bool:
+        """Whether a call that gets no error is handled."""
+        return self.mode not in ("drop", "kill")
+
+    @property
+    def silent(self) -> bool:
+        """Whether the client gets no answer."""
+        return self.mode != "answer"
+
+    def kill(self) -> None:
+        """Kill the client where that is what is to happen."""
+        if self.mode in ("kill", "kill_after"):
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def answer(self) -> Response | None:
         """Return the error, None when the call is to be handled after all."""
@@ -54,12 +77,14 @@ class Faults:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
 
-    def meet(self, *, method: str, host: str, path: str) -> Fault | None:
+    def meet(self, *, method: str, host: str, path: str, agent: str) -> Fault | None:
         """Return the first fault that strikes a call, and count it."""
         line = f"{method} {host}{path}"
         with self._lock:
             for fault in self._faults:
                 if fault.method not in ("*", method) or not re.search(fault.match, line, re.IGNORECASE):
+                    continue
+                if not re.match(fault.agent, agent, re.IGNORECASE):
                     continue
                 if fault.passed < fault.after:
                     fault.passed += 1
@@ -72,8 +97,11 @@ class Faults:
         """Add a fault; raises TypeError or ValueError when `body` is none."""
         fault = Fault(**body)
         re.compile(fault.match)
+        re.compile(fault.agent)
         if fault.mode not in _MODES:
             raise ValueError(f"mode={fault.mode!r} is none of {', '.join(_MODES)}")
+        if fault.mode.startswith("kill") and fault.pid <= 1:
+            raise ValueError(f"mode={fault.mode!r} needs the pid of the process to kill")
         with self._lock:
             self._faults.append(fault)
 

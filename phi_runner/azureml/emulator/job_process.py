@@ -63,7 +63,9 @@ def main(folder: Path) -> int:
         write(folder / PROCESS, {"pid": os.getpid(), "created": processes.created(os.getpid())})
         os.close(write_end)
         spec = Spec(**json.loads((folder / SPEC).read_text(encoding="utf-8")))
-        write(folder / EXIT, {"codes": _run(spec)})
+        codes = _run(spec)
+        if folder.exists():
+            write(folder / EXIT, {"codes": codes})
     return 0
 
 
@@ -75,7 +77,7 @@ def _run(spec: Spec) -> list[int]:
         for rank, file in zip(spec.ranks, spec.logs, strict=True)
     ]
     while any(child.poll() is None for child in running):
-        if any(child.returncode for child in running):
+        if any(child.returncode for child in running) or not Path(spec.cwd).exists():  # the cloud was thrown away
             _end([child for child in running if child.poll() is None])
         time.sleep(_POLL_S)
     return [child.returncode for child in running]

@@ -64,7 +64,8 @@ class Front:
         host = request.headers.get("host", "").split(":")[0].lower()
         fault = None
         if host != ADMIN_HOST:
-            fault = self._faults.meet(method=request.method, host=host, path=scope["path"])
+            agent = request.headers.get("user-agent", "")
+            fault = self._faults.meet(method=request.method, host=host, path=scope["path"], agent=agent)
         if fault and fault.delay_s:
             await asyncio.sleep(fault.delay_s)
         try:
@@ -81,9 +82,11 @@ class Front:
 
     async def _blob(self, request: Request, *, host: str, fault: Fault | None) -> Response | None:
         response = fault.answer() if fault else None
-        if self._blobs and response is None and not (fault and fault.mode == "drop"):
+        if self._blobs and response is None and (fault is None or fault.handles):
             response = await self._blobs.answer(request, account=host.split(".")[0])
-        lost = fault is not None and fault.mode in ("drop", "lost")
+        lost = fault is not None and fault.silent
+        if fault:
+            fault.kill()
         status = response.status_code if response and not lost else 0
         self._wire.write_blob(method=request.method, host=host, path=request.url.path, status=status)
         return None if lost else response
@@ -93,11 +96,12 @@ class Front:
         response: Response | None = None
         try:
             response = fault.answer() if fault else None
-            if response is None and not (fault and fault.mode == "drop"):
+            if response is None and (fault is None or fault.handles):
                 loop = asyncio.get_running_loop()
                 response = await loop.run_in_executor(self._threads, self.answer, call)
         finally:
-            if fault and fault.mode in ("drop", "lost"):
+            if fault and fault.silent:
+                fault.kill()
                 response = None
             if host != ADMIN_HOST:
                 status = response.status_code if response else 0
@@ -108,11 +112,13 @@ class Front:
 
     def answer(self, call: Call) -> Response:
         """Answer a call to the control plane, to sign-in or to an endpoint."""
-        if call.raw and not call.body and "json" in call.headers.get("content-type", "") and not _is_json(call.raw):
-            return error(400, "InvalidRequestContent", "The request content was invalid and could not be deserialized.")
         self._cloud.settle()
-        if _behind_sign_in(call) and (refusal := signin.challenge(self._cloud, call)):
-            return refusal
+        if _behind_sign_in(call):  # what a model makes of a body is the model's matter
+            if call.raw and not call.body and "json" in call.headers.get("content-type", "") and not _is_json(call.raw):
+                said = "The request content was invalid and could not be deserialized."
+                return error(400, "InvalidRequestContent", said)
+            if refusal := signin.challenge(self._cloud, call):
+                return refusal
         for service in self._services:
             if (response := service(self._cloud, call)) is not None:
                 return response

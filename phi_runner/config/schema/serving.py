@@ -65,7 +65,7 @@ class AzureDeploy(DeployConfig):
     """Size of an instance (the code-first tutorial's, which needs no GPU quota)."""
     instances: int = 1
     """How many machines answer (the tutorials' 1)."""
-    image: str = "mcr.microsoft.com/azureml/minimal-ubuntu22.04-py311-cpu-inference:latest"
+    image: str = "mcr.microsoft.com/azureml/minimal-py312-inference:latest"
     """Docker image below our scoring code's conda environment; the no-code image is Azure's choice."""
     max_concurrent: int = 3
     """Requests answered at a time by one instance (the tutorials')."""

@@ -1,7 +1,7 @@
 """Endpoints, deployments and the gateway as the real client meets them: a container is a process that really serves."""
 
-import json
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +24,7 @@ def init():
     print("mounted", os.listdir(os.environ.get("AZUREML_MODEL_DIR", ".")), os.environ["COLOUR"], flush=True)
     if os.environ["COLOUR"] == "red":
         import phi_runner
+    time.sleep(2 if os.environ["COLOUR"] == "grey" else 0)
 
 def run(raw):
     body = json.loads(raw)
@@ -87,7 +88,7 @@ class _Endpoint:
         ).result()
         self.key = ml.online_endpoints.get_keys(name).primary_key
 
-    def deploy(self, name: str, *, colour: str = "blue", code: Path | None, model: Path | None, **more: Any) -> Any:
+    def begin(self, name: str, *, colour: str = "blue", code: Path | None, model: Path | None) -> Any:
         from azure.ai.ml.entities import CodeConfiguration, ManagedOnlineDeployment, Model, OnlineRequestSettings
 
         entity = ManagedOnlineDeployment(
@@ -97,9 +98,12 @@ class _Endpoint:
             code_configuration=CodeConfiguration(code=str(code), scoring_script="score.py") if code else None,
             request_settings=OnlineRequestSettings(
                 request_timeout_ms=1500, max_concurrent_requests_per_instance=1, max_queue_wait_ms=5000
-            ), **more,
+            ),
         )  # fmt: skip
-        return self.ml.online_deployments.begin_create_or_update(entity).result()
+        return self.ml.online_deployments.begin_create_or_update(entity)
+
+    def deploy(self, name: str, *, colour: str = "blue", code: Path | None, model: Path | None) -> Any:
+        return self.begin(name, colour=colour, code=code, model=model).result()
 
     def traffic(self, **shares: int) -> Any:
         self.entity.traffic = shares
@@ -140,6 +144,8 @@ def test_answers_are_streamed_and_failures_wrapped(endpoint: _Endpoint) -> None:
     refused = endpoint.ask({"status": 418})
     assert (refused.status_code, refused.headers["ms-azureml-model-error-statuscode"]) == (424, "418")
     assert refused.headers["ms-azureml-model-error-reason"] == "model_error"
+    garbled = httpx.post(endpoint.entity.scoring_uri, headers={"Authorization": f"Bearer {endpoint.key}"}, content="{")
+    assert garbled.status_code == 424  # the gateway does not read bodies
     failed = endpoint.ask([])
     assert (failed.status_code, failed.headers["ms-azureml-model-error-statuscode"]) == (424, "500")
     assert failed.json()["message"].startswith("An unexpected error occurred in scoring script.")
@@ -282,6 +288,7 @@ def test_containers_end_with_the_emulator_and_come_back_with_it(files: Path, tmp
         endpoint = _Endpoint(ml, "lasting")
         endpoint.deploy("blue", code=files / "code", model=None)
         endpoint.traffic(blue=100)
+        endpoint.begin("green", colour="grey", code=files / "code", model=None)
         containers = psutil.Process(rig.pid).children()
         rig.process.kill()
         rig.process.wait()
@@ -291,9 +298,16 @@ def test_containers_end_with_the_emulator_and_come_back_with_it(files: Path, tmp
     with running(folder) as rig, environment(rig):
         endpoint.ml = connect(rig)
         assert endpoint.ask({"input_data": 2}).json() == {"output": "the script blue heard 2"}
+        until = time.monotonic() + 30  # the cloud goes on with what it has begun
+        while (green := endpoint.ml.online_deployments.get("green", "lasting")).provisioning_state == "Creating":
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert green.provisioning_state == "Succeeded"
+        assert endpoint.ask({"input_data": 3}, deployment="green").json() == {"output": "the script grey heard 3"}
         containers = psutil.Process(rig.pid).children()
+        assert len(containers) == 2
         endpoint.ml.online_endpoints.begin_delete("lasting").result()
         assert not [process for process in containers if process.is_running()]
         assert not [item for item in rig.admin("/state")["resources"] if "/onlineendpoints/" in item]
         statuses = [item["status"] for item in rig.admin("/served")["value"]]
-        assert json.dumps(statuses) == "[200]"
+        assert statuses == [200, 200]

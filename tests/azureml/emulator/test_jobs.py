@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
+from phi_runner import processes
+from phi_runner.azureml.emulator import job_process
 from tests.azureml.emulator.client import ENVIRONMENT, connect, environment, workspace
 from tests.azureml.rig import Rig, running
 
@@ -267,3 +270,16 @@ def test_a_job_lives_on_when_the_emulator_is_killed(code: Path, tmp_path: Path) 
         assert [_ended(ml, name) for name in ("survivor", "victim")] == ["Completed", "Completed"]
         assert _log(ml, "survivor", tmp_path).count("tick 0\n") == 1
     assert list((folder / "jobs").iterdir()) == []
+
+
+def test_a_job_ends_with_the_folder_of_its_cloud(tmp_path: Path) -> None:
+    folder = tmp_path / "jobs" / "orphan"
+    (folder / "code").mkdir(parents=True)
+    spec = {"command": "sleep 600", "cwd": str(folder / "code"), "environment": {}, "ranks": [{}]}
+    job_process.write(folder / job_process.SPEC, spec | {"logs": [str(folder / "std_log.txt")]})
+    log = tmp_path / "process.log"
+    processes.start("phi_runner.azureml.emulator.job_process", [str(folder)], log=log, detach=True).wait()
+    process = psutil.Process(_pid(tmp_path, "orphan"))
+    shutil.rmtree(folder)
+    process.wait(timeout=20)
+    assert log.read_text(encoding="utf-8") == ""
