@@ -45,7 +45,11 @@ def rehearsing(config: RehearsalAzure, *, outputs: Path, say: Callable[[str], No
     """
     folder = folder_of(config, outputs=outputs)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with locks.held(folder / ".run.lock", on_wait=lambda: say("another run rehearses in this cloud: waiting for its end")):
+
+    def waits() -> None:
+        say("another run rehearses in this cloud: waiting for its end")
+
+    with locks.held(folder / ".run.lock", on_wait=waits):
         _end_earlier(folder / "emulator.json")
         pid = _start(config, folder=folder, outputs=outputs)
         before = dict(os.environ)

@@ -9,6 +9,7 @@ from phi_runner.artifacts import Artifact, Endpoint, Flow
 from phi_runner.config import clouds
 from phi_runner.config.schema import AzureDeploy, FoundryFlow, NoFlow, PromptFlow, RunConfig, StageName
 from phi_runner.errors import ConfigProblem
+from phi_runner.events import Events, StageEvents
 from phi_runner.flow import page, pf, render, trial
 from phi_runner.ledger import Ledger
 from phi_runner.processes import Running
@@ -144,6 +145,20 @@ def _is_there(config: RunConfig, asked: dict[str, Any], outputs: Path) -> bool:
     return (asked["pid"], asked["url"]) in running
 
 
+def _connection_differs(config: RunConfig, settings: FoundryFlow, asked: dict[str, Any], outputs: Path) -> str:
+    """Say what is wrong with the project's connection, or nothing: an endpoint that was made again has another key."""
+    from phi_runner.azureml.client import connect
+    from phi_runner.azureml.foundry import Foundry, Keys
+
+    silent = StageEvents(Events(), StageName.flow)
+    held = Foundry(azure=connect(config.azure), ledger=Ledger(outputs), events=silent).read(settings.connection)
+    if held is None:
+        return f"connection {settings.connection} of project {config.azure.project} is gone"
+    online = endpoints.online(config, name=asked["resource"].rsplit("/", 1)[-1], outputs=outputs)
+    now = Keys(endpoint=f"{asked['url']}/score", key=online.key())
+    return "" if held == now else f"connection {settings.connection} does not hold the endpoint's key"
+
+
 def _in_azure(config: RunConfig) -> bool:
     return isinstance(config.deploy, AzureDeploy) or isinstance(config.flow, FoundryFlow)
 
@@ -162,6 +177,10 @@ def _still_true(config: RunConfig, artifact: Artifact, outputs: Path) -> str:
         config.flow, chat=config.chat, folder=Path(artifact.flow_folder), chat_form=asked.get("chat_form", True)
     ):
         return "the flow folder has changed"
+    if isinstance(config.flow, FoundryFlow):
+        differs = _connection_differs(config, config.flow, asked, outputs)
+        if differs:
+            return differs
     if config.flow.serve and not _serves(artifact, outputs):
         return "the flow's page is gone"
     return ""
