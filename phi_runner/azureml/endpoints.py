@@ -79,7 +79,19 @@ class Online:
     def deployments(self) -> list[Body]:
         """Return the deployments as ARM shows them; none when the endpoint is not there."""
         with in_our_words(f"endpoint {self.name}", kind=DeployFailed):
-            return self.azure.arm.listed(f"{self.resource}/deployments", api_version=versions.MACHINE_LEARNING)
+            found = self.azure.arm.listed(f"{self.resource}/deployments", api_version=versions.MACHINE_LEARNING)
+        self._forget_all_but({str(item["id"]).lower() for item in found})
+        return found
+
+    def _forget_all_but(self, there: set[str]) -> None:
+        """Take out of the ledger what a killed run removed, or planned and never made."""
+        start = f"{self.resource}/deployments/".lower()
+        for entry in self.ledger.open():
+            if entry.resource.lower().startswith(start) and entry.resource.lower() not in there:
+                with in_our_words(f"deployment {entry.name} of endpoint {self.name}", kind=DeployFailed):
+                    # asked for by itself: a list may lag behind, and what the ledger does not hold is never removed
+                    if not self.azure.arm.exists(entry.resource, api_version=versions.MACHINE_LEARNING):
+                        self.ledger.removed(entry.resource)
 
     def make(self, name: str, wish: Wish) -> None:
         """Make a deployment and wait for it; one that an earlier run began is waited for, and made anew if it failed.

@@ -20,7 +20,7 @@ _TRAINING = (
 )  # fmt: skip
 _SERVED = ("accelerate", "mlflow", "torch", "transformers")
 _ANSWERING = (
-    "accelerate", "fastapi", "filelock", "jinja2", "numpy", "omegaconf", "psutil", "safetensors", "sentencepiece",
+    "accelerate", "fastapi", "httpx", "jinja2", "numpy", "pydantic", "safetensors", "sentencepiece",
     "starlette", "tokenizers", "torch", "transformers",
 )  # fmt: skip
 AZURE_SERVING = ("azureml-ai-monitoring", "azureml-inference-server-http")

@@ -40,6 +40,17 @@ class Wish:
     """Staged folder of our scoring code; None: the no-code image."""
 
     @property
+    def forms(self) -> tuple[bool, bool]:
+        """Say whether it answers a list of texts, and a dialogue.
+
+        Our code answers both. Azure's images answer one: the no-code image of a model that was trained here a list, the
+        catalog's image of a model that Azure has fine-tuned a dialogue; that one has no template of ours.
+        """
+        if self.deploy.serving is Serving.code:
+            return True, True
+        return bool(self.template_hash), not self.template_hash
+
+    @property
     def fingerprint(self) -> str:
         """Return a hash of all that decides what answers; how the traffic moves does not."""
         values: Body = {name: value for name, value in asdict(self.deploy).items() if name not in _NOT_SERVED}

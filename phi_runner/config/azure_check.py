@@ -13,6 +13,7 @@ from phi_runner.config.schema import (
     FoundryFlow,
     LocalDeploy,
     RunConfig,
+    Serving,
     StageName,
 )
 
@@ -47,6 +48,7 @@ def problems(config: RunConfig) -> Iterator[str]:
     yield from _installed(config, chosen[0])
     yield from _account(config)
     yield from _resources(config)
+    yield from _connection(config)
     yield from _together(config)
 
 
@@ -126,6 +128,16 @@ def _resources(config: RunConfig) -> Iterator[str]:
             )
 
 
+def _connection(config: RunConfig) -> Iterator[str]:
+    if not isinstance(config.flow, FoundryFlow) or StageName.flow not in config.stages:
+        return
+    pattern, said = _NAMES["project"]
+    for key in ("name", "connection"):
+        value = getattr(config.flow, key)
+        if not pattern.fullmatch(value):
+            yield f"flow.{key}={value!r} is not a legal name in Foundry: type {said}"
+
+
 def _together(config: RunConfig) -> Iterator[str]:
     stages, deploy = set(config.stages), config.deploy
     if isinstance(config.flow, FoundryFlow) and isinstance(deploy, LocalDeploy) and StageName.flow in stages:
@@ -134,6 +146,9 @@ def _together(config: RunConfig) -> Iterator[str]:
             "type deploy=azure, or flow=promptflow"
         )
     remote = isinstance(config.compute, AzureCompute)
+    ours = isinstance(deploy, AzureDeploy) and deploy.serving is Serving.code and StageName.deploy in stages
+    if ours and isinstance(config.train, CatalogTrain):
+        yield "deploy.serving=code serves what phi_runner trains: type deploy.serving=mlflow for the catalog's model"
     left = remote and not config.azure.fetch_result
     away = left or isinstance(config.train, CatalogTrain)
     if away and isinstance(deploy, LocalDeploy) and stages.intersection({StageName.register, StageName.deploy}):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from phi_runner.artifacts import Endpoint
@@ -10,7 +10,6 @@ from phi_runner.azureml import endpoints
 from phi_runner.azureml.endpoints import Online
 from phi_runner.azureml.names import same
 from phi_runner.azureml.wish import Wish
-from phi_runner.config.schema import Serving
 from phi_runner.deploy import smoke
 from phi_runner.deploy.rollout import Condition, Deployment, Pace, Served, roll_out
 
@@ -18,6 +17,7 @@ FACTS_FILE = "deployment.json"
 """In the result's folder: what `changed` compares the world with."""
 _CONDITIONS = {"succeeded": Condition.ready, "failed": Condition.broken, "canceled": Condition.broken}
 _SHOWN_LINES = 3
+_OWN_LINES = "Container logs:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +28,9 @@ class AzureBackend:
     wish: Wish
     url: str
     """Score URL."""
-    key: str
+    key: str = field(repr=False)
     logs: Path
     """Folder for the whole logs of deployments that failed."""
-
-    def __repr__(self) -> str:
-        return f"AzureBackend({self.online.name})"
 
     def deployments(self) -> Sequence[Deployment]:
         """Return what Azure has; a deployment that is just being removed is not there any more."""
@@ -54,9 +51,9 @@ class AzureBackend:
 
     def prove(self, name: str) -> str:
         """Ask a real question past the traffic's division in every form that is promised."""
-        deploy = self.wish.deploy
+        deploy, (text_form, chat_form) = self.wish.deploy, self.wish.forms
         return smoke.prove_behind_gateway(
-            self.url, key=self.key, deployment=name, chat_form=deploy.serving is Serving.code,
+            self.url, key=self.key, deployment=name, text_form=text_form, chat_form=chat_form,
             timeout_s=deploy.max_queue_wait_s + deploy.request_timeout_s,
         )  # fmt: skip
 
@@ -79,8 +76,14 @@ class AzureBackend:
             "".join(f"=== {container}\n" + "\n".join(lines) + "\n" for container, lines in texts.items()),
             encoding="utf-8",
         )
-        lines = next(lines for lines in texts.values() if lines)
-        return [*lines[-_SHOWN_LINES:], f"all of it: {file}"]
+        said = next((lines for lines in map(_own_lines, texts.values()) if lines), [])
+        return [*said[-_SHOWN_LINES:], f"all of it: {file}"]
+
+
+def _own_lines(log: Sequence[str]) -> list[str]:
+    """Return what the container itself has written; Azure puts its own notes in front."""
+    start = max((number for number, line in enumerate(log, start=1) if line.startswith(_OWN_LINES)), default=0)
+    return list(log[start:])
 
 
 def deploy(wish: Wish, *, online: Online, folder: Path, outputs: Path, detached: bool) -> Endpoint:
@@ -97,7 +100,7 @@ def deploy(wish: Wish, *, online: Online, folder: Path, outputs: Path, detached:
     return Endpoint(
         folder=folder, name=online.name, url=url.removesuffix("/score"), key_file="", pid=0, model=wish.label,
         template_hash=wish.template_hash, detached=detached, resource=online.resource, deployment=served.name,
-        chat_form=config.serving is Serving.code,
+        chat_form=wish.forms[1],
     )  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def _same(answers: dict[str, str]) -> str:
 
 
 def prove_behind_gateway(
-    url: str, *, key: str, deployment: str, chat_form: bool, timeout_s: float,
+    url: str, *, key: str, deployment: str, text_form: bool, chat_form: bool, timeout_s: float,
     passing_s: Sequence[float] = PASSING_S, pause: Callable[[float], None] = time.sleep,
 ) -> str:  # fmt: skip
     """Ask a deployment behind Azure's gateway, an empty name for whoever has the traffic, in the forms it answers.
@@ -63,12 +63,13 @@ def prove_behind_gateway(
     `url` is the score URL. The answer may be empty. Raises DeployFailed when it is wrong, RemoteFailed when the gateway
     cannot be reached.
     """
+    body: dict[str, Any] = _FIRST_FORM if text_form else _SECOND_FORM
     headers = {"Authorization": f"Bearer {key}"} | ({"azureml-model-deployment": deployment} if deployment else {})
     with httpx.Client(headers=headers, timeout=httpx.Timeout(timeout_s, connect=30.0)) as client:
         try:
-            first = _first_answer(client, url, pauses_s=passing_s, pause=pause)
-            answers = {"input_data list": _taken(first, [0])}
-            stranger = client.post(url, json=_FIRST_FORM, headers={"Authorization": "Bearer no-such-key"})
+            first = _first_answer(client, url, body=body, pauses_s=passing_s, pause=pause)
+            answers = {"input_data list": _taken(first, [0])} if text_form else {}
+            stranger = client.post(url, json=body, headers={"Authorization": "Bearer no-such-key"})
             _expect(stranger, httpx.codes.UNAUTHORIZED)
             if chat_form:
                 answers["input_string"] = _ask(client, url, _SECOND_FORM, ["output"])
@@ -78,15 +79,15 @@ def prove_behind_gateway(
 
 
 def _first_answer(
-    client: httpx.Client, url: str, *, pauses_s: Sequence[float], pause: Callable[[float], None]
+    client: httpx.Client, url: str, *, body: dict[str, Any], pauses_s: Sequence[float], pause: Callable[[float], None]
 ) -> httpx.Response:
     """Ask until the answer is one that lasts."""
     for pause_s in pauses_s:
-        response = client.post(url, json=_FIRST_FORM)
+        response = client.post(url, json=body)
         if response.status_code not in _PASSING:
             return response
         pause(pause_s)
-    return client.post(url, json=_FIRST_FORM)
+    return client.post(url, json=body)
 
 
 def _expect(response: httpx.Response, status: int) -> None:

@@ -50,8 +50,10 @@ def test_an_account_is_needed_and_its_form_is_known(monkeypatch: pytest.MonkeyPa
         ("deploy.shift=[10,50]", "must rise to 100"),
         ("azure.cloud=custom", "needs all six azure.cloud_endpoints; it lacks active_directory"),
         ("+azure.cloud_endpoints.azure_portal=https://x", "type azure.cloud=custom to use it"),
+        ("flow.connection=c1", "flow.connection='c1' is not a legal name in Foundry"),
         ("deploy=local", "flow=foundry makes a connection that other machines use"),
         ("azure.fetch_result=false deploy=local flow=promptflow", "azure.fetch_result=false leaves the weights"),
+        ("train=azure_catalog", "type deploy.serving=mlflow for the catalog's model"),
         ("train=azure_catalog deploy=local flow=promptflow", "train=azure_catalog leaves the weights in Azure"),
     ],
 )

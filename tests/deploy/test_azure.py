@@ -111,7 +111,7 @@ def asking(made: Endpoint, *, key: str) -> Iterator[list[int]]:
 def killed_at(place: Place, number: int, *, name: str, code: Path) -> bool:
     """Deploy in a forked child that is killed while it waits for its call of that number; say whether it came there."""
     rig: Rig = place.site.rig
-    match = r"management\.azure\.com|\.blob\."  # not the gateway, which somebody asks all the time
+    match = r"management\.azure\.com"  # not the gateway, which somebody asks all the time
     rig.admin("/faults", {"match": match, "after": number, "delay_s": 20.0, "times": 1, "status": 0})
     child = os.fork()
     if not child:
@@ -147,10 +147,11 @@ def kill_and_go_on(place: Place, number: int) -> bool:
     assert [item.name for item in place.site.ledger.open() if f"/{name}/deployments/" in item.resource] == [
         after.deployment
     ]
+    place.site.azure.arm.delete(after.resource, api_version="2024-10-01")  # its cores are wanted again
     return reached
 
 
-@pytest.mark.parametrize("number", [3, 15, 21, 28])
+@pytest.mark.parametrize("number", [3, 12, 18, 24])
 def test_a_run_killed_at_a_call_is_continued_without_a_gap(place: Place, number: int) -> None:
     assert kill_and_go_on(place, number)
 
@@ -161,7 +162,7 @@ def test_a_run_killed_at_any_call_is_continued_without_a_gap(place: Place) -> No
     number = 0
     while kill_and_go_on(place, number):
         number += 1
-    assert number > 30
+    assert number > 25
 
 
 PASSING: dict[str, dict[str, Any]] = {

@@ -1,8 +1,11 @@
 """A cloud under siege: commands against an emulator that outlives them, with faults and kills at chosen calls."""
 
+import contextlib
 import json
-import os
 import re
+import shlex
+import shutil
+import ssl
 import stat
 import subprocess
 import sys
@@ -119,9 +122,8 @@ class Siege:
     def _begin(self, arguments: tuple[str, ...]) -> int:
         self.commands += 1
         return self.forker.begin(
-            arguments=[*arguments, *_ACCOUNT, *([] if "+recipe=teardown" in arguments else _WORK)],
-            folder=str(self.folder), environment=self.rig.environment | {"AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential"},
-            log=str(self.folder / "said.txt"),
+            arguments=[*_ACCOUNT, *_WORK, *arguments], folder=str(self.folder), log=str(self.folder / "said.txt"),
+            environment=self.rig.environment | {"AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential"},
         )  # fmt: skip
 
     def _end(self, expect: int | None) -> str:
@@ -140,9 +142,10 @@ class Siege:
         return Counter(file.read_text(encoding="utf-8").split()) if file.exists() else Counter()
 
     def submitted(self) -> Counter[str]:
-        """Return how often a job was made under each key: the attempts after failures count too."""
-        made = [re.search(r"/jobs/(phi-\w+-\w+)", call["path"]) for call in self.rig.wire() if call["method"] == "PUT"]
-        return Counter(found[1] for found in {match[0]: match for match in made if match}.values())
+        """Return how many jobs were made for each key: under its name, and under those of further attempts."""
+        asked = {call["path"] for call in self.rig.wire() if call["method"] == "PUT"}
+        found = [re.search(r"/jobs/(phi-\w+-\w+)(-r\d+)?$", path) for path in asked]
+        return Counter(match[1] for match in found if match)
 
     def left(self) -> list[str]:
         """Return what the cloud still holds of what can be removed."""
@@ -156,37 +159,57 @@ class Siege:
         return [resource for resource, step in last.items() if step != "removed"]
 
     def endpoint(self, name: str) -> dict[str, Any]:
-        """Return an endpoint as the cloud's state has it, with its deployments' names."""
-        state = json.loads((self.rig.folder / "state.json").read_text(encoding="utf-8"))["resources"]
-        found = {path: body for path, body in state.items() if f"/onlineendpoints/{name}" in path}
-        [shown] = [body for path, body in found.items() if path.endswith(f"/onlineendpoints/{name}")]
-        return {**shown, "deployments": sorted(path.rsplit("/", 1)[1] for path in found if "/deployments/" in path)}
+        """Return an endpoint as the cloud has it, with its deployments' names."""
+        found = {path: body for path, body in self._kept("state")["resources"].items() if f"/{name.lower()}" in path}
+        [shown] = [body for path, body in found.items() if path.endswith(f"/onlineendpoints/{name.lower()}")]
+        below = f"/onlineendpoints/{name.lower()}/deployments/"
+        return {**shown, "deployments": sorted(path.rsplit("/", 1)[1] for path in found if below in path)}
+
+    def serving(self, name: str) -> str:
+        """Return the deployment that has all of an endpoint's traffic; it must be the only one."""
+        found = self.endpoint(name)
+        traffic = {part: share for part, share in found["properties"]["traffic"].items() if share}
+        assert (list(traffic.values()), list(traffic)) == ([100], found["deployments"])
+        return str(found["deployments"][0])
+
+    def watched(self, name: str) -> "Watch":
+        """Return somebody who asks an endpoint all the time."""
+        end = f"/onlineendpoints/{name.lower()}#primary"
+        [key] = [value for secret, value in self._kept("secrets").items() if secret.lower().endswith(end)]
+        return Watch(rig=self.rig, url=self.endpoint(name)["properties"]["scoringUri"], key=key)
+
+    def _kept(self, what: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.rig.folder / f"{what}.json").read_text(encoding="utf-8"))
+        return found
 
 
 @contextmanager
-def besieged(folder: Path, **options: str | float) -> Iterator[Siege]:
-    """Run an emulator whose nodes are stand-ins, and a forker, for a block."""
+def besieged(folder: Path, *, like: Path | None = None, forker: Forker | None = None) -> Iterator[Siege]:
+    """Run an emulator whose nodes are stand-ins for a block; `like` is the folder of one that has ended."""
     kept, home = folder / "kept", folder / "home"
-    for place in (kept, home):
-        place.mkdir()
-    runs.facts_file(home)
-    forker = Forker(folder)
-    try:
-        given = {"python": str(interpreter(folder / "bin", kept=kept)), "operation_s": 0.01} | options
-        with running(folder / "cloud", **given) as rig:
-            yield Siege(rig=rig, folder=home, kept=kept, forker=forker)
-            assert rig.refused() == []
-    finally:
-        forker.end()
+    if like:
+        shutil.copytree(like, folder, symlinks=True)
+    else:
+        for place in (kept, home):
+            place.mkdir(parents=True)
+        runs.facts_file(home)
+    with contextlib.ExitStack() as stack:
+        if forker is None:
+            forker = Forker(folder)
+            stack.callback(forker.end)
+        python = str(interpreter(folder / "bin", kept=kept))
+        rig = stack.enter_context(running(folder / "cloud", python=python, operation_s=0.01))
+        rig.admin("/quota", {"standardESv3Family": 1_000_000})
+        yield Siege(rig=rig, folder=home, kept=kept, forker=forker)
+        assert rig.refused() == []
 
 
 def interpreter(folder: Path, *, kept: Path) -> Path:
     """Write the stand-in for the nodes' interpreter and return it."""
     folder.mkdir(exist_ok=True)
     launcher = folder / "python"
-    launcher.write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" -S -E "{standin.__file__}" "{kept}" "{sys.executable}" "$@"\n', encoding="utf-8"
-    )
+    words = (sys.executable, "-S", "-E", str(standin.__file__), str(kept), sys.executable)
+    launcher.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
     launcher.chmod(launcher.stat().st_mode | stat.S_IXUSR)
     return launcher
 
@@ -215,8 +238,9 @@ class Watch:
 
     def _ask(self) -> None:
         headers = {"Authorization": f"Bearer {self.key}", "User-Agent": _WATCHER}
-        proxy, ca = self.rig.environment["HTTPS_PROXY"], self.rig.environment["SSL_CERT_FILE"]
-        with httpx.Client(headers=headers, proxy=proxy, verify=ca, trust_env=False, timeout=30.0) as client:
+        trusted = ssl.create_default_context(cafile=self.rig.environment["SSL_CERT_FILE"])
+        proxy = self.rig.environment["HTTPS_PROXY"]
+        with httpx.Client(headers=headers, proxy=proxy, verify=trusted, trust_env=False, timeout=30.0) as client:
             since = time.monotonic()
             while not self._stop.is_set():
                 self.asked += 1

@@ -10,12 +10,13 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 ANSWER = "Paris."
-EXECUTIONS, FAIL = "executions.txt", "fail"
+EXECUTIONS, FAIL, SLOW = "executions.txt", "fail", "slow"
 CRASH = "CRASH"
 """File with what containers print before they end at once, while it is there."""
 _OUTPUTS = ("--summary", "--result", "--model-output", "--checkpoints")
@@ -38,6 +39,8 @@ def _job(kept: Path, real: str, *, options: dict[str, str], arguments: list[str]
     if (kept / FAIL).exists():
         sys.stdout.write("RuntimeError: the disk of the node is broken\n")
         return 3
+    if (kept / SLOW).exists():
+        time.sleep(600)
     home = kept / options["--stage"]
     outputs = {name: Path(options[name]) for name in _OUTPUTS if name in options}
     if not home.exists():
@@ -54,6 +57,36 @@ def _job(kept: Path, real: str, *, options: dict[str, str], arguments: list[str]
     for name, folder in outputs.items():
         shutil.copytree(home / name, folder, dirs_exist_ok=True)
     return 0
+
+
+def invent(kept: Path) -> None:
+    """Keep results that no node has made, for tests that have no time for a real one."""
+    trained = {
+        "base": "base", "revision": "", "trust_remote_code": False, "adapter": False, "max_length": 128,
+        "parameters": 110592, "steps": 1, "loss_first": 6.0, "loss_last": 1.0, "template_hash": "a" * 64,
+        "data_hash": "b" * 64, "tracking_run": "", "job": "", "job_output": "", "in_cloud": False,
+    }  # fmt: skip
+    measured = {
+        "rows": 5, "loss_before": 6.0, "loss_after": 1.0, "perplexity_before": 403.0, "perplexity_after": 2.7,
+        "prompts": 4, "exact_before": 0.0, "exact_after": 1.0,
+    }  # fmt: skip
+    files = {
+        "train/--summary/artifact.json": json.dumps(trained),
+        "train/--summary/history.json": json.dumps([{"step": 1.0, "loss": 1.0}]),
+        "train/--summary/loss.png": "no picture",
+        "train/--summary/model_requirements.txt": "azureml-ai-monitoring\nazureml-inference-server-http\n",
+        "train/--result/base/config.json": "{}",
+        "train/--result/model/config.json": "{}",
+        "train/--model-output/MLmodel": "flavors: {}\n",
+        "train/--checkpoints/none": "",
+        "train/log": "",
+        "evaluate/--summary/artifact.json": json.dumps(measured),
+        "evaluate/--summary/answers.jsonl": "{}\n",
+        "evaluate/log": "",
+    }
+    for name, text in files.items():
+        (kept / name).parent.mkdir(parents=True, exist_ok=True)
+        (kept / name).write_text(text, encoding="utf-8")
 
 
 class _Answerer(BaseHTTPRequestHandler):

@@ -21,7 +21,7 @@ _ROLES = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Perform, in one emulated Azure: both tutorials' training, and the deployment of the code-first one."""
+    """Perform both tutorials in one emulated Azure, and make the cluster of the code-first one's CPU variant."""
     folder = cloud.folder_with_facts(tmp_path_factory.mktemp("values"))
     tutorial = [item for item in _DATA if not item.startswith("train.")]
     cli.run(
@@ -29,10 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "deploy.serving=mlflow", "deploy.name=finetune-phi-endpoint", "flow=foundry",
         "stages=[infra,data,train,evaluate,register,deploy,flow]",
     )  # fmt: skip
-    cli.run(
-        folder, "+recipe=full", *_CLOUD, *tutorial, "train=azure_catalog", "deploy=azure", "flow=none",
-        "stages=[infra,data,train]",
-    )  # fmt: skip
+    cli.run(folder, "+recipe=tutorial_foundry", *_CLOUD, *tutorial, "deploy.name=phi-from-the-catalog")
     cli.run(folder, "+recipe=train_only", *_CLOUD, *tutorial, "compute=azure_cpu", "stages=[infra]")
     return folder
 
@@ -149,7 +146,8 @@ def test_row_14_endpoint(folder: Path) -> None:
         "/resourceGroups/finetunephi-rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities/finetunephi-identity"
     )
     hosts = {call.host for call in cloud.wire(folder) if call.path == "/score"}
-    assert hosts == {"finetune-phi-endpoint.eastus2.inference.ml.azure.com"}
+    names = ("finetune-phi-endpoint", "phi-from-the-catalog")
+    assert hosts == {f"{name}.eastus2.inference.ml.azure.com" for name in names}
 
 
 def test_row_15_deployment(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from phi_runner.azureml import package
 from phi_runner.azureml.score import model_files
 from phi_runner.errors import DeployFailed
 from phi_runner.template import template_hash
+from tests.azureml.score.saved import mlflow_folder
 from tests.tiny import make_model_folder
 
 REQUEST = """
@@ -53,13 +53,7 @@ print(json.dumps({"replies": replies, "package": sys.modules["phi_runner"].__fil
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model as MLflow lays it out, below a folder named like the job's output."""
     folder = tmp_path_factory.mktemp("azureml-models")
-    plain, model = make_model_folder(folder / "plain"), folder / "1" / "model_output"
-    for name, tokenizer in (("model", False), ("components/tokenizer", True)):
-        (model / name).mkdir(parents=True)
-        for file in plain.iterdir():
-            if file.name.startswith(("token", "chat_template")) is tokenizer:
-                shutil.copy(file, model / name)
-    (model / "MLmodel").write_text("flavors: {transformers: {}}\n")
+    mlflow_folder(make_model_folder(folder / "plain"), folder=folder / "1" / "model_output")
     return folder
 
 
