@@ -16,7 +16,7 @@ from phi_runner.console import Console
 from phi_runner.events import Events, Kind, StageEvents
 from phi_runner.lookup import Lookup
 from phi_runner.record import RunRecord
-from phi_runner.stages import STAGES
+from phi_runner.stages import row
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 from phi_runner.store import Parts, Store, key_of
 
@@ -38,7 +38,7 @@ class Run:
 
     def perform(self) -> None:
         """Perform every selected stage."""
-        chosen = [stage for stage in STAGES if stage.name in self.config.stages]
+        chosen = [stage for stage in row(self.config) if stage.name in self.config.stages]
         for position, stage in enumerate(chosen):
             reason = stage.skip(self.config)
             if reason:
@@ -61,7 +61,8 @@ class Run:
             if stage.produces is None:
                 self._tell(Kind.stage_started, stage, "started")
                 begun = time.perf_counter()
-                stage.run(self.config, inputs, self._run_dir(stage, folder=self.folder, key=""))
+                key = key_of(keys.parts(stage, self.config, inputs)) if stage.config_parts else ""
+                stage.run(self.config, inputs, self._run_dir(stage, folder=self.folder, key=key))
                 self._finish(stage, time.perf_counter() - begun, why="always runs")
                 return
             parts = keys.parts(stage, self.config, inputs)

@@ -145,6 +145,8 @@ def _perform(run: Run, *, command: str) -> None:
         run.stop_tied()
         run.console.close()
         summary.show(run.record, folder=run.folder)
+        if run.config.sweep.grid:
+            summary.trials(run.folder)
 
 
 def sweep_table(folder: Path) -> bool:

@@ -84,6 +84,25 @@ def _trial(file: Path) -> dict[str, Any]:
     return found
 
 
+def trials(folder: Path) -> None:
+    """Print the trials of a sweep job that a stage has kept in `results.json`, if it came so far."""
+    from rich.table import Table
+    from rich.text import Text
+
+    file = folder / "results.json"
+    if not file.is_file():
+        return
+    table = Table()
+    for column in ("trial", "overrides", "status", "loss after", "best"):
+        table.add_column(column, overflow="fold")
+    for name, trial in json.loads(file.read_text(encoding="utf-8")).items():
+        loss, best = trial["values"].get("loss_after"), "best" if trial["values"].get("best") else ""
+        status = trial["status"] + (f": {trial['error']}" if trial["error"] else "")
+        shown = "" if loss is None else f"{loss:.3f}"
+        table.add_row(*(Text(cell) for cell in (name, " ".join(trial["overrides"]), status, shown, best)))
+    _print(table)
+
+
 def sweep(folder: Path) -> bool:
     """Print one row per trial of a multirun, keep them in `results.json`, and say whether all of them ended well."""
     from rich.table import Table

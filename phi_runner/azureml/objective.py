@@ -10,12 +10,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 from phi_runner.artifacts import Artifact, TrainedModel
 from phi_runner.errors import TrainFailed
 from phi_runner.events import StageEvents
 
 METRIC = "loss_after"
+HISTORY_FILE = "history.json"
 _SCHEME = "azureml://"
 _TIMEOUT_S = 30.0
 
@@ -23,11 +25,17 @@ _TIMEOUT_S = 30.0
 def of(artifact: Artifact) -> float:
     """Return a trial's held-out loss after training; raises TrainFailed when it has none."""
     if isinstance(artifact, TrainedModel):
-        history = json.loads((artifact.folder / "history.json").read_text(encoding="utf-8"))
-        losses = [line["eval_loss"] for line in history if "eval_loss" in line]
-        if losses and math.isfinite(losses[-1]):
-            return float(losses[-1])
+        loss = last_loss(artifact.folder / HISTORY_FILE)
+        if loss is not None:
+            return loss
     raise TrainFailed("the trial has no held-out loss to be compared by")
+
+
+def last_loss(history: Path) -> float | None:
+    """Return the last held-out loss of a training, None where it measured none that is a number."""
+    lines = json.loads(history.read_text(encoding="utf-8"))
+    losses = [line["eval_loss"] for line in lines if "eval_loss" in line]
+    return float(losses[-1]) if losses and math.isfinite(losses[-1]) else None
 
 
 def tell(loss: float, *, events: StageEvents) -> None:

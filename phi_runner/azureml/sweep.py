@@ -28,6 +28,13 @@ class Trial:
     overrides: tuple[str, ...]
     """`key=value` as a person types them."""
     status: str
+    loss_after: float | None = None
+    """Held-out loss, once it was read."""
+
+    @property
+    def completed(self) -> bool:
+        """Say whether it ended well."""
+        return self.status == "Completed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,12 @@ from typing import Protocol, TypeVar
 
 from phi_runner import artifacts
 from phi_runner.artifacts import Artifact, Dataset, Scorecard, TrainedModel
-from phi_runner.azureml import catalog, commands, following, jobs, task
+from phi_runner.azureml import catalog, commands, following, jobs, objective, task
 from phi_runner.azureml import sweep as sweeps
 from phi_runner.azureml.client import Azure, connect
 from phi_runner.azureml.commands import Plan
 from phi_runner.azureml.names import job_name
+from phi_runner.azureml.objective import HISTORY_FILE
 from phi_runner.azureml.task import CHECKPOINTS, MODEL_OUTPUT, RESULT, SUMMARY
 from phi_runner.config.schema import RunConfig, StageName
 from phi_runner.errors import MissingInput, RemoteFailed
@@ -20,6 +21,7 @@ from phi_runner.events import StageEvents
 from phi_runner.ledger import Ledger
 
 _Kind = TypeVar("_Kind", bound=Artifact)
+_SWEEP = "sweep"
 
 
 class Place(Protocol):
@@ -55,9 +57,7 @@ def train(config: RunConfig, dataset: Dataset, *, rundir: Place) -> TrainedModel
     if config.model.path:
         trained = replace(trained, base=str(Path(config.model.path).expanduser().resolve()))
         _mend_adapter(trained)
-    return replace(
-        trained, job=name, job_output=MODEL_OUTPUT, in_cloud=not config.azure.fetch_result, tracking_run=""
-    )
+    return replace(trained, job=name, job_output=MODEL_OUTPUT, in_cloud=not config.azure.fetch_result, tracking_run="")
 
 
 def _training(config: RunConfig, dataset: Dataset) -> Plan:
@@ -100,7 +100,18 @@ def sweep(config: RunConfig, dataset: Dataset, *, grid: sweeps.Grid, rundir: Pla
     plan = _training(config, dataset)
     azure = connect(config.azure)
     make = partial(commands.sweep, azure, plan, config=config, key=rundir.key, outputs=rundir.outputs, grid=grid)
-    return sweeps.outcome(azure, _followed(azure, make, stage="sweep", config=config, rundir=rundir), grid=grid)
+    name = _followed(azure, make, stage=_SWEEP, config=config, rundir=rundir)
+    swept = sweeps.outcome(azure, name, grid=grid)
+    return replace(swept, trials=tuple(_measured(azure, trial, rundir=rundir) for trial in swept.trials))
+
+
+def _measured(azure: Azure, trial: sweeps.Trial, *, rundir: Place) -> sweeps.Trial:
+    """Return a trial with its held-out loss, from the small files that a completed one has left."""
+    if not trial.completed:
+        return trial
+    folder = rundir.folder / "trials" / trial.job
+    jobs.fetch(azure, trial.job, output=SUMMARY, folder=folder, aside=rundir.scratch / "download", anew="force=[train]")
+    return replace(trial, loss_after=objective.last_loss(folder / HISTORY_FILE))
 
 
 def fine_tune(config: RunConfig, dataset: Dataset, *, rundir: Place) -> TrainedModel:
@@ -145,7 +156,7 @@ def _followed(azure: Azure, make: jobs.Make, *, stage: str, config: RunConfig, r
     ledger = Ledger(rundir.outputs)
     wanted = jobs.Wanted(
         name=lambda attempt: job_name(stage, rundir.key, retry=attempt), make=make,
-        anew=stage in [str(forced) for forced in config.force],
+        anew=(StageName.train if stage == _SWEEP else stage) in [str(forced) for forced in config.force],
         scratch=rundir.scratch, ledger=ledger, events=rundir.events,
     )  # fmt: skip
     job = jobs.submit_or_attach(azure, wanted)

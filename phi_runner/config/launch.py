@@ -38,15 +38,18 @@ class _Jobs:
     """The task that Hydra calls once for a run and once for each trial of a sweep."""
 
     runner: Callable[[], Runner]
+    typed: list[str] | None = None
+    """What was typed, where Hydra is told something else: the one run of a sweep job."""
     failed: list[hydra.Job] = field(default_factory=list)
 
     def run(self, node: DictConfig, job: hydra.Job) -> float | None:
         """Perform one job; a failure is said here and raised, so that the trials to come still run."""
         try:
             config = load(node)
-            check(config, multirun=job.trial is not None)
+            check(config, multirun=job.trial is not None or bool(config.sweep.grid))
+            overrides = job.overrides if self.typed is None else self.typed
             return self.runner().perform(
-                config, folder=job.folder, overrides=job.overrides, recipe=job.recipe, trial=job.trial
+                config, folder=job.folder, overrides=overrides, recipe=job.recipe, trial=job.trial
             )
         except Exception as err:
             self.failed.append(job)
@@ -76,6 +79,8 @@ def launch(line: CommandLine, *, runner: Callable[[], Runner]) -> int:
         return 0
     for warning in checked.warnings:
         endings.say(f"warning: {warning}")
+    if checked.sweep_job:
+        jobs.typed, line = line.arguments(), checked.sweep_job.translated(line)
     key = "hydra.sweep.dir" if checked.multirun else "hydra.run.dir"
     is_fixed = any(text.startswith(f"{key}=") for text in line.overrides)
     folder = checked.folder if is_fixed else claim(checked.folder)

@@ -1,17 +1,18 @@
 """Hold the whole command line against what there is, before Hydra runs and before anything is written."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from phi_runner.config import apply, hydra, places, syntax, trials
+from phi_runner.config import apply, hydra, places, sweep_job, syntax, trials
 from phi_runner.config.check import check, warnings
 from phi_runner.config.composed import Composer, Picked, hydra_problem, task
 from phi_runner.config.flags import CommandLine
 from phi_runner.config.load import load
 from phi_runner.config.spelling import Spelling
+from phi_runner.config.sweep_job import SweepJob
 from phi_runner.config.typed import Sweep, Typed
 from phi_runner.config.vocabulary import RECIPE, Vocabulary, vocabulary
 from phi_runner.errors import ConfigProblem, UsageProblem
@@ -25,6 +26,8 @@ class Checked:
     folder: Path
     """Where the run, or all trials of a sweep, would go; the current folder where nothing runs."""
     warnings: tuple[str, ...] = ()
+    sweep_job: SweepJob | None = None
+    """Set where the workspace makes the trials, in one job, rather than Hydra."""
 
 
 def precheck(line: CommandLine) -> Checked:
@@ -50,25 +53,31 @@ def precheck(line: CommandLine) -> Checked:
     _refuse(
         trials.problem(item, words, line=line, multirun=multirun, optimiser=optimiser) for item in everything
     )  # fmt: skip
-    if multirun:
-        brought = _from_recipe(first, ours, words)
-        _refuse(Spelling(words=words, chosen=_chosen(ours)).problems(brought))
-        ours = [*brought, *ours]
-    return _rehearsed(composer, ours, line=line, multirun=multirun)
+    brought = _from_recipe(first, ours, words) if multirun else []
+    _refuse(Spelling(words=words, chosen=_chosen(ours)).problems(brought))
+    checked = _rehearsed(composer, [*brought, *ours], line=line, multirun=multirun)
+    if not checked.sweep_job:
+        return checked
+    _refuse(map(sweep_job.hydra_problem, about_hydra))
+    return replace(checked, sweep_job=sweep_job.of([*brought, *ours], brought=brought))
 
 
 def _rehearsed(composer: Composer, ours: Sequence[Typed], *, line: CommandLine, multirun: bool) -> Checked:
     """Compose every trial and, where stages will run, check its values."""
     said: list[str] = []
+    job = None
     for picked in trials.trials(ours):
         node = composer.trial(picked)
         with hydra.as_job(node):
             if line.runs:
                 config = load(task(node), choices=apply.choices(node))
                 check(config, multirun=multirun)
+                _refuse(sweep_job.problems(config, ours, multirun=multirun))
+                job = sweep_job.of(ours, brought=()) if config.azure.sweep else None
                 said += [warning for warning in warnings(config) if warning not in said]
-            folder = Path(node.hydra.sweep.dir if multirun else node.hydra.run.dir).expanduser()  # as the runner does
-    return Checked(multirun=multirun, folder=folder, warnings=tuple(said))
+            by_hydra = multirun and not job
+            folder = Path(node.hydra.sweep.dir if by_hydra else node.hydra.run.dir).expanduser()  # as the runner does
+    return Checked(multirun=by_hydra, folder=folder, warnings=tuple(said), sweep_job=job)
 
 
 def _read(line: CommandLine, words: Vocabulary) -> list[Typed]:

@@ -1,6 +1,7 @@
 """The stages, in the order in which data flows through them: the one visible list of what a run can do."""
 
-from phi_runner.stages import chat, data, deploy, evaluate, flow, infra, register, teardown, train
+from phi_runner.config.schema import RunConfig
+from phi_runner.stages import chat, data, deploy, evaluate, flow, infra, register, sweep, teardown, train
 from phi_runner.stages.stage import Stage
 
 STAGES: tuple[Stage, ...] = (
@@ -14,3 +15,8 @@ STAGES: tuple[Stage, ...] = (
     chat.STAGE,
     teardown.STAGE,
 )
+
+
+def row(config: RunConfig) -> tuple[Stage, ...]:
+    """Return the stages in order; a sweep job takes the place of training where there is a grid."""
+    return tuple(sweep.STAGE if config.sweep.grid and stage is train.STAGE else stage for stage in STAGES)

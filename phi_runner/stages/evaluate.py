@@ -140,7 +140,9 @@ def _show(table: list[dict[str, Any]], rundir: RunDir) -> None:
 
 
 def skip(config: RunConfig) -> str:
-    """Say that a model of the catalog's fine-tune cannot be opened here."""
+    """Say that a model of the catalog's fine-tune, or of a sweep's trial, cannot be opened here."""
+    if config.sweep.grid:
+        return "a sweep's trials measure themselves"
     return "train=azure_catalog leaves its model in Azure" if isinstance(config.train, CatalogTrain) else ""
 
 

@@ -67,7 +67,7 @@ def test_the_dearest_size_of_a_catalog_fine_tune_counts() -> None:
 
 
 def test_more_than_the_user_allows_is_refused_with_the_sum() -> None:
-    (problem,) = vm_sizes.problems(config("compute=azure_gpu compute.max_nodes=2 deploy=azure_gpu"))
+    (problem,) = vm_sizes.problems(config("compute=azure_gpu compute.max_nodes=2 deploy=azure_a100"))
     assert problem.startswith("azure.max_usd_per_hour=10 is less than the 11.02 USD that this run can bill an hour: ")
     assert "cluster gpu-nc24s-a100-v4 (2 x Standard_NC24ads_A100_v4) 7.35 + endpoint (1 x" in problem
     assert vm_sizes.PRICES_AS_OF in problem

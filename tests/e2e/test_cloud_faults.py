@@ -51,11 +51,11 @@ def _details(code: str, message: str) -> dict[str, Any]:
 
 
 ROWS = (
-    Row(name="429 for everything", stage="train", faults=[_busy("management.azure.com", times=3)], default=True),
+    Row(name="429 for everything", stage="train", faults=[_busy("management.azure.com", times=3)]),
     Row(name="429 for a job's details", stage="train", faults=[_busy("/details$")]),
     Row(name="503 for a job's details", stage="train", faults=[_busy("/details$", 503)]),
     Row(name="500 for a job", stage="train", faults=[_busy(_JOB, 500, times=1)]),
-    Row(name="lost answer to a job", stage="train", faults=[{"match": _JOB, "mode": "lost"}], default=True),
+    Row(name="lost answer to a job", stage="train", faults=[{"match": _JOB, "mode": "lost"}]),
     Row(name="always lost answers to a job", stage="train", faults=[{"match": _JOB, "mode": "lost", "times": -1}]),
     Row(name="dropped job", stage="train", faults=[{"match": _JOB, "mode": "drop"}]),
     Row(name="dropped log", stage="train", faults=[{"match": "GET .*std_log", "mode": "drop", "times": 2}]),
@@ -81,16 +81,13 @@ ROWS = (
         faults=[{"match": "GET .*/jobs/", "status": 401, "times": -1, "code": "ExpiredAuthenticationToken",
                  "message": "The access token expiry UTC time is earlier than current UTC time."}],
     ),
-    Row(name="lost answer to a model", stage="register", faults=[{"match": _MODEL, "mode": "lost"}], default=True),
+    Row(name="lost answer to a model", stage="register", faults=[{"match": _MODEL, "mode": "lost"}]),
     Row(name="500 for a model", stage="register", faults=[_busy(_MODEL, 500, times=1)]),
     Row(
         name="model path missing", stage="register", says="registering model-.*no such path",
         faults=[{"match": _MODEL, "status": 404, "code": "UserError", "message": "no such path", "times": -1}],
     ),
-    Row(
-        name="lost answer to a deployment", stage="deploy", faults=[{"match": _DEPLOYMENT, "mode": "lost"}],
-        default=True,
-    ),
+    Row(name="lost answer to a deployment", stage="deploy", faults=[{"match": _DEPLOYMENT, "mode": "lost"}]),
     Row(name="lost answer to the traffic", stage="deploy", faults=[{"match": _ENDPOINT, "mode": "lost"}]),
     Row(name="dropped deployment", stage="deploy", faults=[{"match": _DEPLOYMENT, "mode": "drop"}]),
     Row(name="dropped traffic", stage="deploy", faults=[{"match": _ENDPOINT, "mode": "drop"}]),
@@ -263,7 +260,6 @@ def test_an_endpoints_name_that_others_have_is_told(siege: Siege) -> None:
     said = siege.run("stages=[deploy]", "deploy.name=theirs", expect=None)
     assert siege.code != 0
     assert re.search(r"name is taken in this region: type deploy\.name=ANOTHER", _last_line(said)), said
-    assert not [entry for entry in siege.open_entries() if "theirs" in entry]
     siege.rig.admin("/endpoints", {"taken": []})
     siege.run("stages=[deploy]", "deploy.name=theirs")
 
@@ -294,7 +290,7 @@ def test_a_cluster_without_cores_is_told_before_anything_is_made(siege: Siege) -
     said = siege.run(*other, expect=None)
     siege.rig.admin("/quota", {"standardESv3Family": 1_000_000})
     assert siege.code != 0
-    assert re.search(r"standardESv3Family.*azure\.request_quota=true", _last_line(said), re.IGNORECASE), said
+    assert re.search(r"eastus2: .*0 of 0 cores are free and 16 are needed.*request_quota=true", _last_line(said)), said
     assert [call["path"] for call in siege.rig.wire()[since:] if call["method"] == "PUT"] == []
     refused = {"match": "PUT .*/computes/another", "status": 400, "code": "BadRequest", "message": _NO_QUOTA}
     said = siege.run_with([refused], *other, expect=None)

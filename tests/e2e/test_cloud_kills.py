@@ -176,7 +176,7 @@ def test_a_job_that_runs_is_ended_by_a_teardown_that_is_killed(tmp_path: Path) -
         shutil.copytree(tmp_path / "first", tmp_path / "like", symlinks=True)
         tally = _torn_down(tmp_path, siege, only=".*/jobs/", job=True)
     assert tally.failures == []
-    assert tally["teardown: kills"] > 4
+    assert tally["teardown: kills"] >= 4  # look, cancel, its answer, look again
 
 
 def _torn_down(folder: Path, siege: Siege, *, only: str = "", job: bool = False) -> Tally:
@@ -187,7 +187,7 @@ def _torn_down(folder: Path, siege: Siege, *, only: str = "", job: bool = False)
             place = folder / f"{mode}{number}"
             with besieged(place, like=folder / "like", forker=siege.forker) as again:
                 if job:
-                    assert again.killed("stages=[train]", number=1, mode="kill", match="/details$")
+                    assert again.killed("stages=[train]", number=3, mode="kill", match="/details$")
                 struck = again.killed("stages=[teardown]", number=number, mode=mode, match=f"{match}{only}")
                 with tally.kept(f"teardown killed at call {number} ({mode})") as told:
                     again.run("stages=[teardown]")

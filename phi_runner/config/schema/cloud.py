@@ -94,6 +94,7 @@ class RehearsalAzure(AzureConfig):
     tenant: str = "11111111-1111-1111-1111-111111111111"
     """The emulator's only one."""
     credential: Credential = Credential.default
+    """The emulator's own, which the run puts into its environment."""
     folder: str = ""
     """Where the emulated cloud keeps its state; empty: beside your other application state, one per outputs folder."""
     blobs: str = "builtin"

@@ -31,6 +31,8 @@ class SweepConfig:
 
     may_deploy: bool = False
     """Allow trials to start endpoints."""
+    grid: list[str] = field(default_factory=list)
+    """What the trials of one sweep job try, `train.learning_rate=1e-3,2e-3`: set by the runner, never typed."""
 
 
 @dataclass(kw_only=True, slots=True)
