@@ -73,5 +73,3 @@ def ready(folder: Path, **changes: Any) -> Iterator[Cloud]:
         rundir, _heard = runs.rundir(folder / "infra", outputs=folder / "outputs", stage="infra")
         infra.STAGE.run(config, Inputs({}, {}), rundir)
         yield Cloud(rig=rig, config=config)
-
-

@@ -194,8 +194,6 @@ def test_a_failure_on_the_node_comes_back_in_our_words(row: Row) -> None:
         row.perform(train.STAGE, config, number=1)
 
 
-
-
 def test_a_model_that_was_trained_here_is_uploaded(row: Row, cloud: Cloud) -> None:
     here = Row(cloud=cloud, config=replace(row.config, compute=CpuCompute(threads=1)))
     here.perform(data.STAGE)
