@@ -64,7 +64,12 @@ def imported(*typed: str, folder: Path) -> set[str]:
     return {line.partition(".")[0] for line in lines}
 
 
-@pytest.mark.parametrize("typed", ["--cfg job", "--cfg job --resolve +recipe=tutorial_code_first", "--info defaults"])
+CLOUD = "--cfg job --resolve +recipe=full compute=azure_cpu deploy=azure flow=foundry azure=rehearsal"
+
+
+@pytest.mark.parametrize(
+    "typed", ["--cfg job", "--cfg job --resolve +recipe=tutorial_code_first", CLOUD, "--info defaults"]
+)
 def test_looking_at_a_config_imports_nothing_heavy(typed: str, tmp_path: Path) -> None:
     packages = imported(*typed.split(), folder=tmp_path)
     assert "hydra" in packages

@@ -21,18 +21,20 @@ def guarded(folder: Path) -> dict[str, str]:
     return environment | {"PYTHONPATH": str(_OFFLINE), "PHI_RUNNER_TEST_CALLS": str(folder / "calls_outside.txt")}
 
 
-def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+def start(folder: Path, *arguments: str, options: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
     """Start `python -m phi_runner` in `folder`; it and its children are refused every address but loopback."""
     return subprocess.Popen(
-        [sys.executable, "-m", "phi_runner", *arguments], cwd=folder, text=True,
+        [sys.executable, *options, "-m", "phi_runner", *arguments], cwd=folder, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=guarded(folder),
     )  # fmt: skip
 
 
-def run(folder: Path, *arguments: str, typed: str = "", expect: int = 0) -> str:
+def run(
+    folder: Path, *arguments: str, typed: str = "", expect: int = 0, options: tuple[str, ...] = ()
+) -> str:  # fmt: skip
     """Run the command to its end and return stdout and stderr together; fails when the exit code is another."""
-    process = start(folder, *arguments)
+    process = start(folder, *arguments, options=options)
     out, err = process.communicate(typed, timeout=280)
     assert process.returncode == expect, f"exit {process.returncode}\n{out[-3000:]}\n{err[-3000:]}"
     return out + err

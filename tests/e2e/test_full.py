@@ -27,7 +27,13 @@ def arguments() -> list[str]:
 
 @pytest.fixture(scope="module")
 def said(folder: Path, arguments: list[str]) -> str:
-    return cli.run(folder, *arguments)
+    return cli.run(folder, *arguments, options=("-X", "importtime"))
+
+
+def test_azure_is_never_imported(said: str) -> None:
+    imported = {line.rpartition("|")[2].strip() for line in said.splitlines() if line.startswith("import time:")}
+    assert "mlflow" in imported
+    assert [name for name in imported if name == "azure" or name.startswith("azure.")] == []
 
 
 def test_it_ends_with_the_right_answer_from_the_flow(said: str, folder: Path) -> None:
