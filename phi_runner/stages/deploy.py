@@ -79,6 +79,11 @@ def _azure(deploy: AzureDeploy, config: RunConfig, inputs: Inputs, rundir: RunDi
         raise ConfigProblem(
             f"{registered.name} version {registered.version} is not in the workspace: add register to the stages"
         )
+    if deploy.serving is Serving.code and not registered.template_hash:
+        raise ConfigProblem(
+            f"{registered.name} version {registered.version} was made by Azure's catalog and brings its own server: type "
+            "deploy.serving=mlflow"
+        )
     online = endpoints.online(config, name=deploy.name, outputs=rundir.outputs, events=rundir.events)
     wish = Wish(
         deploy=deploy, model=registered.asset, label=f"{registered.name}/{registered.version}",
