@@ -81,8 +81,8 @@ def _azure(deploy: AzureDeploy, config: RunConfig, inputs: Inputs, rundir: RunDi
         )
     if deploy.serving is Serving.code and not registered.template_hash:
         raise ConfigProblem(
-            f"{registered.name} version {registered.version} was made by Azure's catalog and brings its own server: type "
-            "deploy.serving=mlflow"
+            f"{registered.name} version {registered.version} comes from Azure's catalog with a server of its own: "
+            "type deploy.serving=mlflow"
         )
     online = endpoints.online(config, name=deploy.name, outputs=rundir.outputs, events=rundir.events)
     wish = Wish(
