@@ -142,7 +142,7 @@ class Ledger:
 
     def _entries(self) -> Iterator[Entry]:
         try:
-            lines = self.file.read_text(encoding="utf-8").split("\n")
+            lines = self.file.read_bytes().split(b"\n")
         except FileNotFoundError:
             return
         except OSError as err:
@@ -151,9 +151,9 @@ class Ledger:
             if line:
                 yield self._parsed(line, number=number)
 
-    def _parsed(self, line: str, *, number: int) -> Entry:
+    def _parsed(self, line: bytes, *, number: int) -> Entry:
         try:
-            values: dict[str, Any] = json.loads(line)
+            values: dict[str, Any] = dict(json.loads(line))
             values.pop("bills", None)
             return Entry(**values | {"kind": Made(values["kind"]), "step": Step(values["step"])})
         except (ValueError, TypeError, KeyError) as err:

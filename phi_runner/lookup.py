@@ -61,7 +61,9 @@ class Lookup:
         )
 
     def _upstream(self, name: StageName) -> set[StageName]:
-        return {name}.union(*(self._upstream(read) for read in self.stages[name].reads(self.config)))
+        stage = self.stages[name]
+        above = (*stage.reads(self.config), *stage.uses(self.config))
+        return {name}.union(*(self._upstream(read) for read in above))
 
     def _load(self, name: StageName, manifest: Manifest, *, known: Keys, why: str) -> Found | None:
         """Return the result if it is whole, still true, and made from the `known` results where they are known."""

@@ -12,7 +12,6 @@ from types import FrameType
 
 from phi_runner import environment, summary
 from phi_runner.artifacts import Scorecard
-from phi_runner.config import clouds
 from phi_runner.config.dump import to_yaml
 from phi_runner.config.schema import RehearsalAzure, RunConfig, StageName
 from phi_runner.console import open_console
@@ -71,7 +70,6 @@ def perform(config: RunConfig, *, folder: Path, overrides: list[str], recipe: st
         try:
             run = _open(config, folder=folder, overrides=overrides, recipe=recipe, command=command, stack=stack)
             run.events.emit(Kind.run_started, f"run {folder}" + (f" (trial {trial})" if trial else ""))
-            _rehearse(run, stack)
             _perform(run, command=command)
         except Exception as err:
             trouble = _disk_trouble(err)
@@ -114,11 +112,9 @@ def _open(config: RunConfig, *, folder: Path, overrides: list[str], recipe: str,
 
 
 def _rehearse(run: Run, stack: ExitStack) -> None:
-    """Start the emulated Azure where the config asks for it and a stage may need it."""
+    """Start the emulated Azure where the config asks for it."""
     config = run.config
     if not isinstance(config.azure, RehearsalAzure):
-        return
-    if not (clouds.needs_azure(config) or StageName.teardown in config.stages):
         return
     from phi_runner.azureml.rehearsal import rehearsing
 
@@ -130,7 +126,9 @@ def _perform(run: Run, *, command: str) -> None:
     """Run all stages; whatever happens, the record says how it ended and tied servers are gone."""
     try:
         try:
-            run.perform()
+            with ExitStack() as stack:
+                _rehearse(run, stack)
+                run.perform()
         finally:
             run.record.values = summary.values(run.artifacts)
     except (Exception, KeyboardInterrupt) as err:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi_runner.azureml.arm import Arm, open_arm
@@ -110,8 +111,12 @@ class Azure:
 
 
 def scope_of(config: AzureConfig) -> str:
-    """Return the ledger's word for the config's cloud: `public`, ..., or `rehearsal`."""
-    return "rehearsal" if isinstance(config, RehearsalAzure) else str(config.cloud)
+    """Return the ledger's word for the config's cloud: its name, and which one it is where there may be several."""
+    if isinstance(config, RehearsalAzure):
+        return f"rehearsal:{Path(config.folder).expanduser().resolve()}" if config.folder else "rehearsal"
+    if config.cloud is AzureCloud.custom:
+        return f"custom:{config.cloud_endpoints.get('resource_manager', '')}"
+    return str(config.cloud)
 
 
 def connect(config: AzureConfig, *, tell: Callable[[str], None] | None = None) -> Azure:

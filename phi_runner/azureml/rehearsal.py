@@ -44,7 +44,13 @@ def rehearsing(config: RehearsalAzure, *, outputs: Path, say: Callable[[str], No
     Runs that share an emulated cloud take turns. Raises RemoteFailed when it does not start.
     """
     folder = folder_of(config, outputs=outputs)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / ".run.lock").touch()
+    except OSError as err:
+        raise RemoteFailed(
+            f"{folder} cannot hold the emulated cloud ({err.strerror}): type azure.folder=FOLDER"
+        ) from err
 
     def waits() -> None:
         say("another run rehearses in this cloud: waiting for its end")
@@ -81,7 +87,7 @@ def _start(config: RehearsalAzure, *, folder: Path, outputs: Path) -> int:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while not announce.is_file():
         if child.poll() is not None:
-            raise RemoteFailed(f"azure=rehearsal: the emulator ended at its start: see {log}")
+            raise RemoteFailed(f"azure=rehearsal: the emulator ended at its start: {_last_word(log)} (log: {log})")
         if time.monotonic() > deadline:
             processes.stop(child.pid)
             raise RemoteFailed(
@@ -89,6 +95,11 @@ def _start(config: RehearsalAzure, *, folder: Path, outputs: Path) -> int:
             )
         time.sleep(_LOOK_EVERY_S)
     return child.pid
+
+
+def _last_word(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.removeprefix("error: ") for line in reversed(lines) if line.strip()), "it said nothing")
 
 
 def _end_earlier(announce: Path) -> None:

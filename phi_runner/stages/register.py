@@ -173,6 +173,8 @@ def still_true(config: RunConfig, artifact: Artifact, _outputs: Path) -> str:
         raise TypeError(f"a {type(artifact).__name__} is not a registered model")
     if artifact.source and not (artifact.model_folder / "config.json").is_file():
         return f"the weights in {artifact.source} are gone"
+    if artifact.asset and not clouds.registers_in_workspace(config):
+        return "it lies in an Azure workspace, and this run does not look there: type deploy=azure for it"
     if artifact.asset:
         return _still_in_workspace(config, artifact)
     version = alias_points_to(artifact.tracking_uri, name=artifact.name, alias=artifact.alias)

@@ -16,7 +16,9 @@ def run(config: RunConfig, _inputs: Inputs, rundir: RunDir) -> None:
     _stop_servers(rundir)
     ledger = Ledger(rundir.outputs)
     entries = ledger.open()
-    if entries:
+    if not entries:
+        rundir.events.info(f"runs of {rundir.outputs} have left nothing in Azure")
+    else:
         _remove(config, entries, ledger=ledger, rundir=rundir)
 
 
@@ -67,7 +69,10 @@ def _told(left: list[Entry], *, why: dict[str, str], scope: str) -> str:
     first = next(iter(why.values()), "")
     reason = f": {first}" if first else ""
     if elsewhere and not why:
-        cloud = "azure=rehearsal" if elsewhere[0] == "rehearsal" else f"azure=account azure.cloud={elsewhere[0]}"
+        kind, _, which = elsewhere[0].partition(":")
+        cloud = f"azure=account azure.cloud={kind}"
+        if kind == "rehearsal":
+            cloud = f"azure=rehearsal azure.folder={which}" if which else "azure=rehearsal"
         return f"left in Azure: {', '.join(named)}{more}{cost}: run python -m phi_runner +recipe=teardown {cloud}"
     again = "the same command tries again"
     return f"left in Azure: {', '.join(named)}{more}{cost}{reason}; {again}"

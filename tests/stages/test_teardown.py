@@ -50,7 +50,7 @@ def test_everything_is_stopped_and_told_pages_first(tmp_path: Path, monkeypatch:
     heard = tear_down(tmp_path)
 
     assert not any(running.alive() for running in started)
-    assert [line.split(" (pid")[0] for line in heard.lines] == [
+    assert [line.split(" (pid")[0] for line in heard.lines[:-1]] == [
         "stopped flow page at http://page",
         "stopped endpoint model at http://model",
     ]

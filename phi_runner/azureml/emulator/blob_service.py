@@ -71,6 +71,8 @@ class BlobService:
         try:
             await _receive(request, upload)
             response = await asyncio.to_thread(self._answer, request, account, upload)
+        except OSError as err:  # a client would ask again and again after a 5xx: a full disk does not pass by itself
+            response = failure(409, "AccountIsFull", f"The emulated storage cannot be written: {err.strerror}.")
         finally:
             upload.unlink(missing_ok=True)
         response.headers["x-ms-version"] = request.headers.get("x-ms-version", "2021-12-02")

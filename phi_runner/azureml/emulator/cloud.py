@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from phi_runner.azureml.emulator.blobs import Blobs
     from phi_runner.azureml.emulator.settings import Settings
 
+from phi_runner.errors import StoreProblem
+
 Body = dict[str, Any]
 TENANT = "11111111-1111-1111-1111-111111111111"
 OBJECT_ID = "22222222-2222-2222-2222-222222222222"
@@ -249,6 +251,8 @@ def _read(file: Path) -> Body:
         found: Body = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    except ValueError as err:
+        raise StoreProblem(f"{file} is damaged: remove {file.parent} to begin with an empty cloud") from err
     return found
 
 
