@@ -26,7 +26,7 @@ def test_each_preset_resolves_beside_every_other_groups_default(group: str, pres
 
 def test_recipes_work_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert config_of("+recipe=deploy_only outputs=any").stages == ["deploy"]
+    assert config_of("+recipe=deploy_only outputs=any").stages == ["infra", "deploy"]
 
 
 def test_training_follows_the_models_recommendation_until_it_is_told_otherwise() -> None:
