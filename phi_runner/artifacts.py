@@ -33,7 +33,11 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Chat rows in `messages` form: `train.arrow`, `test.arrow`, and the tutorials' `*_data.jsonl` beside them."""
+    """Chat rows in `messages` form: `train.arrow`, `test.arrow`, and the tutorials' `*_data.jsonl` beside them.
+
+    With `format` preference they have the columns `prompt`, `chosen` and `rejected` too; `messages` is the prompt with
+    the chosen answer.
+    """
 
     folder: Path
     train_rows: int
@@ -116,6 +120,9 @@ class Scorecard:
     exact_before: float | None
     """Share of prompts answered word for word as the data does; None where no row allows it."""
     exact_after: float | None
+    preferred_before: float | None = None
+    """Share of held-out pairs whose chosen answer is the likelier one; None where the rows are no pairs."""
+    preferred_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ PhiRunnerError             1   something the user can act on; its text is one li
 ├── DataProblem            1   the rows cannot be read or nothing usable is left
 ├── StoreProblem           1   the outputs folder cannot be written, or a result is damaged
 ├── TrainFailed            1   training cannot start or cannot go on
+├── MergeFailed            1   an adapter does not fit its base, or merging it changed what the model says
 ├── RemoteFailed           1   Azure refused or failed what was asked of it
 ├── RegisterFailed         1   the registry refused the model
 ├── DeployFailed           1   the endpoint did not come up or gave a wrong answer
@@ -49,6 +50,10 @@ class TrainFailed(PhiRunnerError):
     """Training cannot start or go on."""
 
 
+class MergeFailed(PhiRunnerError):
+    """An adapter and its base cannot become one model that says the same."""
+
+
 class RemoteFailed(PhiRunnerError):
     """Azure refused or failed what was asked of it."""
 
@@ -67,3 +72,16 @@ class FlowFailed(PhiRunnerError):
 
 class SweepWouldDeploy(PhiRunnerError):
     """A sweep would start endpoints; `sweep.may_deploy=true` allows it."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Somebody asked the run to stop, by Ctrl-C or by a signal; the same command goes on."""
+
+    def __init__(self, number: int, told: str = "interrupted: type the same command to continue") -> None:
+        super().__init__(told)
+        self.number = number
+
+    @property
+    def exit_code(self) -> int:
+        """Return what shells report for a process that this signal ended."""
+        return 128 + self.number

@@ -41,7 +41,8 @@ def parts(stage: Stage, config: RunConfig, inputs: Inputs) -> Parts:
     """Return everything that decides the stage's result, as flat names and texts; loads no heavy library."""
     found: Parts = {}
     for part in stage.config_parts:
-        found |= {f"config:{path}": text for path, text in flat(config, part=part).items()}
+        decided = {path: text for path, text in flat(config, part=part).items() if path not in stage.undecided}
+        found |= {f"config:{path}": text for path, text in decided.items()}
     if somewhere := stage.place(config):
         found["config:place"] = somewhere
     for read in stage.reads(config):

@@ -102,8 +102,14 @@ class Lookup:
     def _newest(self, name: StageName, known: Keys) -> Found | None:
         """Return the newest result whose whole lineage agrees with what was typed or chosen by the recipe."""
         asked = self._asked()
-        owned = {part for stage in self._upstream(name) for part in self.stages[stage].config_parts}
-        wanted = {path: text for path, text in asked.items() if path.split(":")[1].partition(".")[0] in owned}
+        above = [self.stages[stage] for stage in self._upstream(name)]
+        owned = {part for stage in above for part in stage.config_parts}
+        undecided = {f"config:{path}" for stage in above for path in stage.undecided}
+        wanted = {
+            path: text
+            for path, text in asked.items()
+            if path.split(":")[1].partition(".")[0] in owned and path not in undecided
+        }
         for manifest in self.store.manifests(name):
             lineage = self._lineage(manifest)
             if all(lineage.get(part) == text for part, text in wanted.items()):

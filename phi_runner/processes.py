@@ -6,6 +6,7 @@ A tied child holds the read end of a pipe whose write end only the runner has. W
 
 import atexit
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 
 import psutil
 
@@ -22,6 +24,8 @@ from phi_runner import locks
 
 _WATCHED_FD = "PHI_RUNNER_PARENT_PIPE"
 _LET_GO = b"."
+_TERMINATED = 128 + signal.SIGTERM
+_PR_SET_PDEATHSIG = 1
 _children: dict[int, subprocess.Popen[bytes]] = {}
 _pipes: dict[int, int] = {}
 """Write ends of the pipes of tied children, by pid."""
@@ -106,6 +110,29 @@ def stop_with_parent() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+@contextlib.contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """End at once on SIGTERM during a block, as a node that is taken away asks; exit handlers still run."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def die_with_parent() -> None:
+    """Let Linux kill this process when the one that started it dies, however that dies; elsewhere a no-op."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we had asked
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def created(pid: int) -> float:

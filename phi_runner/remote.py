@@ -7,20 +7,17 @@ It runs the very function that a stage runs here, tells its events as lines of t
 import argparse
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 
-from phi_runner import artifacts, environment
+from phi_runner import artifacts, environment, processes, task
 from phi_runner.artifacts import Artifact, Dataset, TrainedModel
-from phi_runner.azureml import objective, task
-from phi_runner.azureml.task import Task
+from phi_runner.azureml import objective
 from phi_runner.config.schema import (
     AzureCompute,
     ComputeConfig,
@@ -30,36 +27,11 @@ from phi_runner.config.schema import (
     RunConfig,
     StageName,
 )
-from phi_runner.errors import ConfigProblem, PhiRunnerError
-from phi_runner.events import Event, Events, Kind, StageEvents
+from phi_runner.errors import ConfigProblem, PhiRunnerError, Stopped
+from phi_runner.events import Events, StageEvents
+from phi_runner.rank import Rank
 from phi_runner.stages.stage import Inputs, RunDir
-
-_PROGRESS_S = 1.0
-_TERMINATED = 128 + signal.SIGTERM
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rank:
-    """Which process of a distributed job this is, from the variables that the cluster sets."""
-
-    world: int = 1
-    number: int = 0
-    local: int = 0
-    local_world: int = 1
-
-    @classmethod
-    def here(cls, *, processes_per_node: int) -> "Rank":
-        """Return this process's place."""
-        world = int(os.environ.get("WORLD_SIZE", "1"))
-        return cls(
-            world=world, number=int(os.environ.get("RANK", "0")), local=int(os.environ.get("LOCAL_RANK", "0")),
-            local_world=processes_per_node if world > 1 else 1,
-        )  # fmt: skip
-
-    @property
-    def first(self) -> bool:
-        """Say whether this process tells and publishes."""
-        return self.number == 0
+from phi_runner.task import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,22 +56,15 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _told(rank: Rank) -> Events:
-    """Return events that go to the job's log as lines; progress at most once a second."""
-    last = 0.0
+    """Return events that go to the job's log as lines."""
 
-    def say(event: Event) -> None:
-        nonlocal last
-        if event.kind is Kind.progress:
-            ended = event.values.get("done") == event.values.get("total")
-            if event.at - last < _PROGRESS_S and not ended:
-                return
-            last = event.at
-        sys.stdout.write(task.event_line(event) + "\n")
+    def write(line: str) -> None:
+        sys.stdout.write(line)
         sys.stdout.flush()
 
     events = Events()
     if rank.first:
-        events.listen(say)
+        events.listen(task.teller(write))
     return events
 
 
@@ -112,7 +77,7 @@ def _compute(config: RunConfig, rank: Rank) -> ComputeConfig:
             devices = ",".join(str(number) for number in range(rank.local_world))
             os.environ.setdefault("CUDA_VISIBLE_DEVICES", devices)
         return GpuCompute(device=rank.local)
-    return CpuCompute(threads=max(1, len(os.sched_getaffinity(0)) // rank.local_world))
+    return CpuCompute(threads=rank.cores())
 
 
 def _node_config(told: Task, given: argparse.Namespace, *, outputs: Path, rank: Rank) -> RunConfig:
@@ -197,20 +162,6 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copyfile(file, place)
 
 
-@contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """End at once when the node is taken away: the last checkpoint is already where it survives."""
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(_TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def main(argv: Sequence[str]) -> int:
     """Perform one stage and return the exit code."""
     given = _arguments(argv)
@@ -218,7 +169,7 @@ def main(argv: Sequence[str]) -> int:
     told = task.read(given.config, overrides=given.override)
     rank = Rank.here(processes_per_node=told.config.azure.processes_per_node)
     events = _told(rank)
-    with _ending_on_sigterm(), tempfile.TemporaryDirectory(prefix="phi_runner-") as temporary:
+    with processes.ending_on_sigterm(), tempfile.TemporaryDirectory(prefix="phi_runner-") as temporary:
         work = Path(temporary)
         rundir = NodeDir(
             folder=work / "result", outputs=work / "outputs", key=told.key, events=StageEvents(events, told.stage)
@@ -237,7 +188,10 @@ def main(argv: Sequence[str]) -> int:
                 if given.override:
                     objective.tell(objective.of(artifact), events=rundir.events)
         except PhiRunnerError as err:
-            sys.stdout.write(task.failure_line(str(err)) + "\n")
+            sys.stdout.write(task.failure_line(str(err), error=type(err).__name__) + "\n")
+            return err.exit_code
+        except Stopped as err:  # the step is saved where it survives the node
+            rundir.events.info(str(err))
             return err.exit_code
     StageEvents(events, told.stage).info(f"the node was busy for {time.perf_counter() - begun:.1f} s")
     return 0

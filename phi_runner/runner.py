@@ -15,7 +15,7 @@ from phi_runner.artifacts import Scorecard
 from phi_runner.config.dump import to_yaml
 from phi_runner.config.schema import RehearsalAzure, RunConfig, StageName
 from phi_runner.console import open_console
-from phi_runner.errors import PhiRunnerError, StoreProblem
+from phi_runner.errors import PhiRunnerError, Stopped, StoreProblem
 from phi_runner.events import Events, Kind, StageEvents
 from phi_runner.lookup import Lookup
 from phi_runner.pipeline import Run, first_line
@@ -40,7 +40,7 @@ def _stoppable() -> Iterator[None]:
         return
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
+        raise Stopped(number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:

@@ -1,6 +1,7 @@
 """The tables at the end: what each stage did, and how the trials of a sweep compare."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,7 @@ def line(artifact: Artifact) -> str:
                 return f"{what}, by job {artifact.job}"
             return f"{what}, {artifact.steps} steps, loss {artifact.loss_first:.3f} -> {artifact.loss_last:.3f}"
         case Scorecard():
-            told = f"held-out loss {artifact.loss_before:.3f} -> {artifact.loss_after:.3f}"
-            if artifact.exact_before is None or artifact.exact_after is None:
-                return told
-            return f"{told}, exact answers {artifact.exact_before:.0%} -> {artifact.exact_after:.0%}"
+            return _card(artifact)
         case Registered():
             where = " in the workspace" if artifact.asset else ""
             return f"{artifact.name} version {artifact.version} ({artifact.alias}){where}"
@@ -47,6 +45,23 @@ def line(artifact: Artifact) -> str:
             return f"{artifact.question} -> {artifact.answer}" + (f" at {artifact.url}" if artifact.url else "")
 
 
+def _card(card: Scorecard) -> str:
+    told = f"held-out loss {card.loss_before:.3f} -> {card.loss_after:.3f}"
+    if card.preferred_before is not None and card.preferred_after is not None:
+        told += f", prefers the chosen answer {card.preferred_before:.0%} -> {card.preferred_after:.0%}"
+    if card.exact_before is not None and card.exact_after is not None:
+        told += f", exact answers {card.exact_before:.0%} -> {card.exact_after:.0%}"
+    return told
+
+
+def _next_step(folder: Path) -> str:
+    """Say from which folder a next training can start: the merged weights where an adapter was trained."""
+    places = {str(StageName.train): "model", str(StageName.register): "merged"}
+    made = [folder / "results" / name / places[name] for name in places if (folder / "results" / name).exists()]
+    plain = [place for place in made if (place / "config.json").is_file()]
+    return f"to train on from it: model=local model.path={shlex.quote(str(plain[-1]))}" if plain else ""
+
+
 def values(artifacts: dict[StageName, Artifact]) -> dict[str, Any]:
     """Return the figures of a run for `run.json`."""
     found: dict[str, Any] = {}
@@ -54,6 +69,8 @@ def values(artifacts: dict[StageName, Artifact]) -> dict[str, Any]:
         if isinstance(artifact, Scorecard):
             for name in ("loss_before", "loss_after", "perplexity_after", "exact_before", "exact_after"):
                 found[name] = getattr(artifact, name)
+            if artifact.preferred_after is not None:
+                found |= {"preferred_before": artifact.preferred_before, "preferred_after": artifact.preferred_after}
         elif isinstance(artifact, Registered):
             found["model"] = f"{artifact.name}/{artifact.version}"
         elif isinstance(artifact, Flow):
@@ -73,6 +90,8 @@ def show(record: RunRecord, *, folder: Path) -> None:
         seconds = f"{stage.seconds:.1f}" if stage.status in {"done", "running"} else ""
         table.add_row(*(Text(cell) for cell in (stage.name, stage.status, seconds, stage.why, stage.summary)))
     _print(table)
+    if told := _next_step(folder):
+        _print(Text(told))
     _print(Text(f"run folder: {folder}"))
 
 

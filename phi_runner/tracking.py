@@ -94,6 +94,28 @@ class TrackedRun:
         self._client.set_terminated(self.run_id, "FAILED")
 
 
+class Untracked(TrackedRun):
+    """Records nothing: what a process has that shares a training with the one that records."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "")
+
+    def metrics(self, values: Mapping[str, float], *, step: int) -> None:
+        """Forget values of one step."""
+
+    def parameters(self, values: Mapping[str, str]) -> None:
+        """Forget what the run was asked."""
+
+    def artifact(self, file: Path) -> None:
+        """Attach nothing."""
+
+    def finish(self) -> None:
+        """Mark nothing."""
+
+    def fail(self) -> None:
+        """Mark nothing."""
+
+
 def open_run(config: TrackingConfig, *, outputs: Path, name: str, marker: Path, tags: Mapping[str, str]) -> TrackedRun:
     """Start a run, or go on with the one whose id an interrupted stage left in `marker`; raises ConfigProblem."""
     from mlflow.exceptions import MlflowException

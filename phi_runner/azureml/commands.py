@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phi_runner import __version__
-from phi_runner.azureml import environment, package, task
+from phi_runner import __version__, task
+from phi_runner.azureml import environment, package
 from phi_runner.azureml import sweep as sweeps
-from phi_runner.azureml.task import MODEL_OUTPUT, Task
 from phi_runner.config.schema import AzureCompute, RunConfig, StageName
+from phi_runner.task import MODEL_OUTPUT, Task
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Command

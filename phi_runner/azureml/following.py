@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from phi_runner.azureml import jobs, task
+from phi_runner import task
+from phi_runner.azureml import jobs
 from phi_runner.azureml.wording import clean, in_our_words, said
 from phi_runner.config.schema import RehearsalAzure
 from phi_runner.errors import RemoteFailed

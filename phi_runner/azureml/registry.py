@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from phi_runner.artifacts import TrainedModel
 from phi_runner.azureml import jobs
 from phi_runner.azureml.environment import AZURE_SERVING
-from phi_runner.azureml.task import REQUIREMENTS_FILE
 from phi_runner.azureml.wording import in_our_words
 from phi_runner.errors import MissingInput, RegisterFailed
+from phi_runner.task import REQUIREMENTS_FILE
 
 if TYPE_CHECKING:
     from phi_runner.azureml.client import Azure

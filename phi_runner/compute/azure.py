@@ -4,48 +4,24 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from phi_runner import artifacts
+from phi_runner import artifacts, task
 from phi_runner.artifacts import Artifact, Dataset, Scorecard, TrainedModel
-from phi_runner.azureml import catalog, commands, following, jobs, objective, task
+from phi_runner.azureml import catalog, commands, following, jobs, objective
 from phi_runner.azureml import sweep as sweeps
 from phi_runner.azureml.client import Azure, connect
 from phi_runner.azureml.commands import Plan
 from phi_runner.azureml.names import job_name
 from phi_runner.azureml.objective import HISTORY_FILE
-from phi_runner.azureml.task import CHECKPOINTS, MODEL_OUTPUT, RESULT, SUMMARY
+from phi_runner.compute.place import Place
 from phi_runner.config.schema import RunConfig, StageName
 from phi_runner.errors import MissingInput, RemoteFailed
-from phi_runner.events import StageEvents
 from phi_runner.ledger import Ledger
+from phi_runner.task import CHECKPOINTS, MODEL_OUTPUT, RESULT, SUMMARY
 
 _Kind = TypeVar("_Kind", bound=Artifact)
 _SWEEP = "sweep"
-
-
-class Place(Protocol):
-    """Where a stage works, as `stages.stage.RunDir` says it."""
-
-    @property
-    def folder(self) -> Path:
-        """Becomes the result."""
-
-    @property
-    def scratch(self) -> Path:
-        """Removed once the result is in place."""
-
-    @property
-    def outputs(self) -> Path:
-        """The run's outputs."""
-
-    @property
-    def key(self) -> str:
-        """The result's key."""
-
-    @property
-    def events(self) -> StageEvents:
-        """Who is told."""
 
 
 def train(config: RunConfig, dataset: Dataset, *, rundir: Place) -> TrainedModel:

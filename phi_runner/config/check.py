@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from phi_runner.config import azure_check, clouds, files, vm_sizes
+from phi_runner.config import azure_check, clouds, compute_check, files, methods, preference, resuming, vm_sizes
 from phi_runner.config import extra as extra_arguments
 from phi_runner.config.ranges import out_of_range
 from phi_runner.config.schema import (
@@ -14,7 +14,6 @@ from phi_runner.config.schema import (
     HubModel,
     LocalDeploy,
     LocalModel,
-    LoraTrain,
     NanoModel,
     NoDeploy,
     NoFlow,
@@ -36,9 +35,10 @@ def check(config: RunConfig, *, multirun: bool = False) -> None:
     """Raise ConfigProblem naming every rule that the config breaks, or SweepWouldDeploy."""
     problems = [
         *_stages(config), *out_of_range(config), *_model(config), *_lengths(config), *_sizes(config),
-        *_targets(config), *_take(config), *_names(config), *_tracking(config), *_serving(config),
-        *files.problems(config), *azure_check.problems(config),
-        *vm_sizes.problems(config), *extra_arguments.problems(config.train.extra),
+        *methods.problems(config), *_take(config), *_names(config), *_tracking(config), *_serving(config),
+        *files.problems(config), *azure_check.problems(config), *compute_check.problems(config),
+        *vm_sizes.problems(config), *preference.problems(config), *resuming.problems(config),
+        *extra_arguments.problems(config.train.extra, config=extra_arguments.config_of(config.train)),
     ]  # fmt: skip
     if problems:
         raise ConfigProblem("; ".join(problems))
@@ -67,7 +67,7 @@ def warnings(config: RunConfig) -> list[str]:
     processes = config.azure.processes_per_node
     if isinstance(config.compute, AzureCompute) and not config.compute.gpu and processes > 1:
         told.append(f"azure.processes_per_node={processes} divides a node's cores; one process uses them all")
-    return told + vm_sizes.warnings(config)
+    return told + vm_sizes.warnings(config) + compute_check.warnings(config)
 
 
 def _is_loopback(host: str) -> bool:
@@ -107,11 +107,6 @@ def _lengths(config: RunConfig) -> Iterator[str]:
             f"train.max_length={config.train.max_length} is longer than model.context={model.context}: "
             f"type train.max_length={model.context}"
         )
-
-
-def _targets(config: RunConfig) -> Iterator[str]:
-    if isinstance(config.train, LoraTrain) and not config.train.targets:
-        yield f"train.targets is empty: type train.targets=[{','.join(LoraTrain().targets)}]"
 
 
 def _sizes(config: RunConfig) -> Iterator[str]:

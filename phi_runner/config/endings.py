@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import TextIO
 
-from phi_runner.errors import PhiRunnerError
+from phi_runner.errors import PhiRunnerError, Stopped
 
 INTERRUPTED = 130
 """What shells report for a process ended by Ctrl-C."""
@@ -48,6 +48,9 @@ def told() -> Iterator[None]:
         raise SystemExit(err.exit_code) from None
     except PhiRunnerError as err:
         say_failure(err)
+        raise SystemExit(err.exit_code) from None
+    except Stopped as err:
+        say(str(err))
         raise SystemExit(err.exit_code) from None
     except KeyboardInterrupt:
         say("interrupted: type the same command to continue")

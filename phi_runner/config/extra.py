@@ -1,4 +1,4 @@
-"""`train.extra` against the arguments that TRL's SFTConfig takes, read from its source: importing it takes seconds."""
+"""`train.extra` against the arguments that TRL's own config takes, read from its source: importing it takes seconds."""
 
 import ast
 import importlib.util
@@ -8,37 +8,47 @@ from pathlib import Path
 from typing import Any
 
 from phi_runner.config import typo
-from phi_runner.config.habits import OWNED
+from phi_runner.config.habits import OWNED, OWNED_BY_DPO
+from phi_runner.config.schema import DpoTrain, TrainConfig
 from phi_runner.config.typed import as_text
 
-_SOURCES = (
+_SHARED = (
     ("transformers", "training_args.py", "TrainingArguments"),
     ("trl", "trainer/base_config.py", "_BaseConfig"),
-    ("trl", "trainer/sft_config.py", "SFTConfig"),
 )
+_OWN = {
+    "SFTConfig": ("trl", "trainer/sft_config.py", "SFTConfig"),
+    "DPOConfig": ("trl", "trainer/dpo_config.py", "DPOConfig"),
+}
 _SIMPLE = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,), "list": (list,), "dict": (dict,)}
 
 
-def problems(extra: Mapping[str, Any]) -> Iterator[str]:
-    """Yield one sentence for each entry that TRL would not take, or that is a setting of ours."""
+def problems(extra: Mapping[str, Any], *, config: str = "SFTConfig") -> Iterator[str]:
+    """Yield one sentence for each entry that this config of TRL's would not take, or that is a setting of ours."""
     if not extra:
         return
-    known = arguments()
+    known = arguments(config)
+    owned = OWNED | (OWNED_BY_DPO if config == "DPOConfig" else {})
     for name, value in extra.items():
-        if name in OWNED:
-            yield f"train.extra.{name} is set through {OWNED[name]}: type {OWNED[name]}={as_text(value)}"
+        if name in owned:
+            yield f"train.extra.{name} is set through {owned[name]}: type {owned[name]}={as_text(value)}"
         elif known and name not in known:
-            near = [f"+train.extra.{other}={as_text(value)}" for other in typo.nearest(name, [*known, *OWNED])]
+            near = [f"+train.extra.{other}={as_text(value)}" for other in typo.nearest(name, [*known, *owned])]
             yield f"TRL has no argument {name!r}{typo.did_you_mean(near)}"
         elif known and not _fits(value, known[name]):
             yield f"train.extra.{name}={as_text(value)}: TRL wants {known[name]}"
 
 
+def config_of(train: TrainConfig) -> str:
+    """Return the name of TRL's config class that a training method fills."""
+    return "DPOConfig" if isinstance(train, DpoTrain) else "SFTConfig"
+
+
 @cache
-def arguments() -> dict[str, str]:
-    """Return the type of every argument by name, as TRL's source writes it; empty where TRL is not installed."""
+def arguments(config: str = "SFTConfig") -> dict[str, str]:
+    """Return the type of every argument of a TRL config by name, as its source writes it; empty without TRL."""
     found: dict[str, str] = {}
-    for package, path, name in _SOURCES:
+    for package, path, name in (*_SHARED, _OWN[config]):
         spec = importlib.util.find_spec(package)
         file = Path(spec.origin).parent / path if spec and spec.origin else None
         if file is None or not file.is_file():

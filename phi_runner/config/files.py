@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from phi_runner.config import typo
+from phi_runner.config.architectures import MODEL_TYPE
 from phi_runner.config.schema import FileData, NanoModel, RunConfig, StageName
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
@@ -65,8 +66,11 @@ def _model_folder(typed: str, *, longest: int) -> Iterator[str]:
             near = typo.nearest(folder.name, sorted(item.name for item in folder.parent.iterdir() if item.is_dir()))
         yield f"{said} is no folder{typo.did_you_mean(f'model.path={folder.parent / name}' for name in near)}"
         return
-    lacks = []
     settings = _json(folder / "config.json")
+    if other := _no_phi3(said, folder, settings):
+        yield other
+        return
+    lacks = []
     if settings is None:
         lacks.append("config.json")
     if not any((folder / name).is_file() for name in _TOKENIZERS):
@@ -83,6 +87,25 @@ def _model_folder(typed: str, *, longest: int) -> Iterator[str]:
             f"train.max_length={longest} is longer than the {context} tokens that {said} can read: "
             f"type train.max_length={context}"
         )
+
+
+def _no_phi3(said: str, folder: Path, settings: dict[str, object] | None) -> str:
+    """Say what a folder holds instead of a whole model of the Phi-3 architecture, or nothing."""
+    kind = (settings or {}).get("model_type")
+    if isinstance(kind, str) and kind != MODEL_TYPE:
+        return (
+            f"{said} holds a model of type {kind}, and phi_runner trains the Phi-3 architecture ({MODEL_TYPE}), which "
+            "Phi-3, Phi-3.5, Phi-4 and Phi-4 mini have: type the folder of one, or model=phi3_mini_4k"
+        )
+    adapter = _json(folder / "adapter_config.json")
+    if settings is not None or adapter is None:
+        return ""
+    base = adapter.get("base_model_name_or_path")
+    of_it = f" ({base})" if isinstance(base, str) and base else ""
+    return (
+        f"{said} holds an adapter without its base{of_it}, and training starts from a whole model: merge the two with "
+        "stages=[register], then type model.path=FOLDER of what that leaves in store/register/*/merged"
+    )
 
 
 def _has_template(folder: Path) -> bool:

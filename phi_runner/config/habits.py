@@ -30,6 +30,9 @@ OWNED = {
 }
 """Arguments of TRL's SFTConfig that are settings of ours, and so are not taken through `train.extra`."""
 
+OWNED_BY_DPO = {"beta": "train.beta"}
+"""The same for DPOConfig; its `loss_type` may be given there, for the losses that `train.preference_loss` lacks."""
+
 HABITS = OWNED | {
     "lr": "train.learning_rate",
     "num_epochs": "train.epochs",
@@ -64,6 +67,10 @@ HABITS = OWNED | {
     "lora_dropout": "train.dropout",
     "target_modules": "train.targets",
     "lora_target_modules": "train.targets",
+    "beta": "train.beta",
+    "dpo_beta": "train.beta",
+    "pref_beta": "train.beta",
+    "pref_loss": "train.preference_loss",
     "method": "train",
     "trainer": "train",
     "model_name": "model",
@@ -147,5 +154,6 @@ SPELLED = {
     ("lora", "true"): "train=lora",
     ("use_lora", "true"): "train=lora",
     ("use_peft", "true"): "train=lora",
+    ("dpo", "true"): "train=dpo",
 }
 """Switches from elsewhere that are a choice here."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from phi_runner.data.rows import Message, Row, Turn, Unusable
+from phi_runner.data.rows import Dialogue, Message, Turn, Unusable
 
 NO_ASSISTANT = "no assistant turn"
 TRIMMED = "trailing user turn trimmed"
@@ -20,7 +20,7 @@ _SHOWN_CHARACTERS = 40
 class Checked(NamedTuple):
     """A dialogue that can be learned from, and what was done to make it so."""
 
-    row: Row
+    row: Dialogue
     repairs: tuple[str, ...]
 
 

@@ -10,12 +10,21 @@ from phi_runner.data.rows import Turn, Unusable
 _SPEAKERS = {"human": "user", "gpt": "assistant"}
 _ANSWERS = ("completion", "response")
 
-SPELLINGS = "messages, conversations (ShareGPT), instruction + output (alpaca), prompt + completion, prompt + response"
+SPELLINGS = (
+    "messages, conversations (ShareGPT), instruction + output (alpaca), prompt + completion, prompt + response, "
+    "prompt + chosen + rejected (preference)"
+)
 """The fields that each known format needs, for people."""
 
 
 def detect(fields: Collection[str]) -> RowFormat | None:
-    """Return the format that a row with these fields is in, or nothing; `messages` wins, as in ultrachat's rows."""
+    """Return the format that a row with these fields is in, or nothing.
+
+    Preference pairs win, since ultrafeedback's rows hold the chosen dialogue as `messages` too; then `messages` does,
+    as in ultrachat's rows.
+    """
+    if "chosen" in fields and "rejected" in fields:
+        return RowFormat.preference
     if "messages" in fields:
         return RowFormat.messages
     if "conversations" in fields:
@@ -28,18 +37,19 @@ def detect(fields: Collection[str]) -> RowFormat | None:
 
 
 def turns_of(fields: Mapping[str, object], *, spelling: RowFormat) -> list[Turn]:
-    """Return the turns of a row; raises Unusable when it does not have the shape of its format."""
+    """Return the turns of a row that is one dialogue; raises Unusable when it does not have its format's shape."""
     match spelling:
         case RowFormat.messages:
             return _listed(fields, "messages", role="role", content="content")
         case RowFormat.conversations:
-            turns = _listed(fields, "conversations", role="from", content="value")
-            return [Turn(_speaker(turn.role), turn.content) for turn in turns]
+            return spoken(fields)
         case RowFormat.instruction:
-            return [Turn("user", _instruction(fields)), Turn("assistant", _field(fields, "output"))]
+            return [Turn("user", instruction(fields)), Turn("assistant", _field(fields, "output"))]
         case RowFormat.prompt:
             answer = next((name for name in _ANSWERS if name in fields), _ANSWERS[0])
             return [Turn("user", _field(fields, "prompt")), Turn("assistant", _field(fields, answer))]
+        case RowFormat.preference:
+            raise ValueError("a pair is two dialogues: preference.py reads it")
         case RowFormat.auto:
             raise ValueError("the format of a source is detected before its rows are read")
         case unknown:
@@ -50,6 +60,12 @@ def _field(fields: Mapping[str, object], name: str) -> object:
     if name not in fields:
         raise Unusable(f"no field {name!r}")
     return fields[name]
+
+
+def spoken(fields: Mapping[str, object]) -> list[Turn]:
+    """Return ShareGPT's turns, its speakers by their common names; raises Unusable."""
+    turns = _listed(fields, "conversations", role="from", content="value")
+    return [Turn(speaker(turn.role), turn.content) for turn in turns]
 
 
 def _listed(fields: Mapping[str, object], name: str, *, role: str, content: str) -> list[Turn]:
@@ -71,13 +87,14 @@ def _from_json(text: str, *, name: str) -> object:
     return value
 
 
-def _speaker(name: object) -> object:
+def speaker(name: object) -> object:
+    """Return the common name of who speaks, where ShareGPT has another; any other name is judged later."""
     return _SPEAKERS.get(name, name) if isinstance(name, str) else name
 
 
-def _instruction(fields: Mapping[str, object]) -> object:
+def instruction(fields: Mapping[str, object]) -> object:
     """Join alpaca's instruction and its optional input by a blank line; what is not text is judged later."""
-    instruction, context = _field(fields, "instruction"), fields.get("input")
-    if isinstance(instruction, str) and isinstance(context, str) and context.strip():
-        return f"{instruction}\n\n{context}"
-    return instruction
+    asked, context = _field(fields, "instruction"), fields.get("input")
+    if isinstance(asked, str) and isinstance(context, str) and context.strip():
+        return f"{asked}\n\n{context}"
+    return asked

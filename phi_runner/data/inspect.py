@@ -9,6 +9,7 @@ from phi_runner.config.schema import RowFormat
 from phi_runner.config.take import Take
 from phi_runner.data.check import NO_ASSISTANT, check
 from phi_runner.data.formats import SPELLINGS, detect, turns_of
+from phi_runner.data.preference import check_pair
 from phi_runner.data.rows import Record, Row, Source, Unusable
 from phi_runner.errors import DataProblem
 from phi_runner.events import StageEvents
@@ -45,12 +46,18 @@ class Inspected:
     def add(self, record: Record) -> None:
         """Keep the row, or count why not."""
         try:
-            checked = check(turns_of(record.fields, spelling=self.format))
+            row, repairs = _checked(record.fields, spelling=self.format)
         except Unusable as err:
             self.dropped.setdefault(str(err), Dropped(count=0, first=record.place)).count += 1
         else:
-            self.rows.append(checked.row)
-            self.repairs.update(checked.repairs)
+            self.rows.append(row)
+            self.repairs.update(repairs)
+
+
+def _checked(fields: Mapping[str, object], *, spelling: RowFormat) -> tuple[Row, tuple[str, ...]]:
+    if spelling is RowFormat.preference:
+        return check_pair(fields)
+    return check(turns_of(fields, spelling=spelling))
 
 
 def inspect(source: Source, *, take: Take, spelling: RowFormat, events: StageEvents) -> Inspected:

@@ -7,12 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from phi_runner.artifacts import Dataset
-from phi_runner.config.schema import DataConfig
+from phi_runner.config.schema import DataConfig, RowFormat
 from phi_runner.config.take import parse_take
 from phi_runner.data import Sources, open_sources
 from phi_runner.data.inspect import Inspected, inspect
 from phi_runner.data.split import Split, hold_out, keep_apart
 from phi_runner.data.write import write_rows
+from phi_runner.errors import DataProblem
 from phi_runner.events import StageEvents
 
 REPORT_FILE = "report.json"
@@ -40,6 +41,11 @@ def _read(
     if sources.test is None:
         return {"train": train}, hold_out(train.rows, fraction=config.eval_fraction, seed=seed)
     test = inspect(sources.test, take=take, spelling=sources.format, events=events)
+    if (train.format is RowFormat.preference) is not (test.format is RowFormat.preference):
+        raise DataProblem(
+            f"{train.source} holds rows of format {train.format} and {test.source} of {test.format}: "
+            "name held-out rows that are pairs of answers where the others are, and dialogues where they are not"
+        )
     return {"train": train, "test": test}, keep_apart(train.rows, test=test.rows, seed=seed)
 
 

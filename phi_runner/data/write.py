@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from phi_runner.data.rows import Row, json_line
+from phi_runner.data.rows import Row, columns, json_line
 
 _BATCH_ROWS = 1000
 
@@ -25,10 +25,11 @@ def _write_arrow(rows: Sequence[Row], *, file: Path) -> None:
     """Write one Arrow IPC stream, which `datasets.Dataset.from_file` maps into memory."""
     import pyarrow as pa
 
-    message = pa.struct([("role", pa.string()), ("content", pa.string())])
-    schema = pa.schema([("messages", pa.list_(message))])
+    messages = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    schema = pa.schema([(name, messages) for name in (columns(rows[0]) if rows else ("messages",))])
     # a stream opened here, so that a full disk is an OSError with its number and not one of Arrow's own
     with file.open("wb") as stream, pa.ipc.new_stream(stream, schema) as writer:
         for start in range(0, len(rows), _BATCH_ROWS):
-            column = pa.array(rows[start : start + _BATCH_ROWS], type=schema.field("messages").type)
-            writer.write_batch(pa.record_batch([column], schema=schema))
+            batch = [columns(row) for row in rows[start : start + _BATCH_ROWS]]
+            arrays = [pa.array([row[name] for row in batch], type=messages) for name in schema.names]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))

@@ -1,11 +1,19 @@
 """Where tensors live and how matrices are multiplied, from the compute choice and what the hardware really has."""
 
-import os
 from dataclasses import dataclass
 
-from phi_runner.config.schema import ComputeConfig, CpuCompute, GpuCompute, Precision
+from phi_runner.config.schema import (
+    ComputeConfig,
+    CpuCompute,
+    GpuCompute,
+    GpusCompute,
+    Precision,
+    SlurmCompute,
+    Strategy,
+)
 from phi_runner.environment import cuda_number
 from phi_runner.errors import ConfigProblem, TrainFailed
+from phi_runner.rank import Rank
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +23,8 @@ class Device:
     name: str
     bf16: bool
     why: str
+    strategy: Strategy = Strategy.ddp
+    """How it shares a step with the other processes, where there are any."""
 
     @property
     def cpu(self) -> bool:
@@ -23,33 +33,53 @@ class Device:
 
 
 def choose(compute: ComputeConfig, *, precision: Precision) -> Device:
-    """Set up the device of a compute choice; raises TrainFailed when the machine has no such device."""
-    import torch
+    """Set up this process's device of a compute choice; raises TrainFailed when the machine has no such device.
 
+    Of several processes on a machine each takes the CUDA device of its own number, or its share of the cores.
+    """
+    strategy = Strategy.ddp
     match compute:
         case CpuCompute():
-            torch.set_num_threads(compute.threads or len(os.sched_getaffinity(0)))
-            fast, name = _cpu_multiplies_bf16(), "cpu"
+            fast, name = _processor(compute.threads)
+            strategy = compute.strategy
         case GpuCompute():
-            if not torch.cuda.is_available():
-                raise TrainFailed("compute=gpu: torch sees no CUDA device on this machine; type compute=cpu")
-            number = cuda_number(compute.device)
-            if number >= torch.cuda.device_count():
-                raise TrainFailed(
-                    f"compute.device={compute.device}: this machine has {torch.cuda.device_count()} device(s)"
-                )
-            torch.cuda.set_device(number)
-            fast, name = torch.cuda.is_bf16_supported(including_emulation=False), f"cuda:{number}"
+            fast, name = _cuda(cuda_number(compute.device), asked=f"compute.device={compute.device}", kind=compute.kind)
+        case GpusCompute():
+            fast, name = _cuda(Rank.here().local, asked="compute.processes", kind=compute.kind)
+            strategy = compute.strategy
+        case SlurmCompute():
+            asked = "compute.processes_per_node"
+            fast, name = _cuda(Rank.here().local, asked=asked, kind=compute.kind) if compute.gpu else _processor(0)
+            strategy = compute.strategy
         case unknown:
             raise ConfigProblem(f"compute={unknown.kind} cannot run here")
     match precision:
         case Precision.auto:
             why = "the hardware multiplies bf16 fast" if fast else "the hardware has no fast bf16"
-            return Device(name=name, bf16=fast, why=why)
+            return Device(name=name, bf16=fast, why=why, strategy=strategy)
         case Precision.fp32:
-            return Device(name=name, bf16=False, why="train.precision=fp32")
+            return Device(name=name, bf16=False, why="train.precision=fp32", strategy=strategy)
         case Precision.bf16:
-            return Device(name=name, bf16=True, why="train.precision=bf16")
+            return Device(name=name, bf16=True, why="train.precision=bf16", strategy=strategy)
+
+
+def _processor(threads: int) -> tuple[bool, str]:
+    """Take this process's share of the cores; return whether they multiply bf16 fast, and the device's name."""
+    import torch
+
+    torch.set_num_threads(threads or Rank.here().cores())
+    return _cpu_multiplies_bf16(), "cpu"
+
+
+def _cuda(number: int, *, asked: str, kind: str) -> tuple[bool, str]:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise TrainFailed(f"compute={kind}: torch sees no CUDA device on this machine; type compute=cpu")
+    if number >= torch.cuda.device_count():
+        raise TrainFailed(f"{asked}: this machine has {torch.cuda.device_count()} device(s)")
+    torch.cuda.set_device(number)
+    return torch.cuda.is_bf16_supported(including_emulation=False), f"cuda:{number}"
 
 
 def _cpu_multiplies_bf16() -> bool:

@@ -13,11 +13,11 @@ _MOST_TOKENS = 8192
 """Tokens of a batch: the logits of more would take gigabytes at a vocabulary of 32,000."""
 
 
-def _batches(rows: Sequence[Sequence[int]], *, size: int) -> Iterator[list[int]]:
+def _batches(lengths: Sequence[int], *, size: int) -> Iterator[list[int]]:
     """Yield positions of rows, long ones first: a batch pads little, and holds fewer rows where they are long."""
-    left = sorted(range(len(rows)), key=lambda position: -len(rows[position]))
+    left = sorted(range(len(lengths)), key=lambda position: -lengths[position])
     while left:
-        count = min(size, max(1, _MOST_TOKENS // max(1, len(rows[left[0]]))))
+        count = min(size, max(1, _MOST_TOKENS // max(1, lengths[left[0]])))
         yield left[:count]
         left = left[count:]
 
@@ -49,10 +49,11 @@ def held_out_loss(model: Any, rows: TokenRows, *, pad: int, batch_size: int, dev
     model.to(device.name).eval()
     total, count = 0.0, 0
     with torch.inference_mode():
-        for batch in _batches(rows.input_ids, size=batch_size):
-            ids = _pad([rows.input_ids[i] for i in batch], pad, left=False).to(device.name)
-            mask = _pad([[1] * len(rows.input_ids[i]) for i in batch], 0, left=False).to(device.name)
-            labels = _pad([rows.labels[i] for i in batch], IGNORED, left=False).to(device.name)[:, 1:]
+        for batch in _batches(rows.lengths.tolist(), size=batch_size):
+            read = rows.dataset[batch]
+            ids = _pad(read["input_ids"], pad, left=False).to(device.name)
+            mask = _pad([[1] * len(row) for row in read["input_ids"]], 0, left=False).to(device.name)
+            labels = _pad(read["labels"], IGNORED, left=False).to(device.name)[:, 1:]
             wanted = labels != IGNORED
             with _room(batch_size), torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=device.bf16):
                 logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1][wanted]
@@ -74,7 +75,7 @@ def answers(
     found = [""] * len(prompts)
     done = 0
     with torch.inference_mode():
-        for batch in _batches(prompts, size=batch_size):
+        for batch in _batches([len(prompt) for prompt in prompts], size=batch_size):
             ids = _pad([prompts[i] for i in batch], tokenizer.pad_token_id, left=True).to(device.name)
             mask = _pad([[1] * len(prompts[i]) for i in batch], 0, left=True).to(device.name)
             with _room(batch_size):

@@ -3,15 +3,17 @@
 import json
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from phi_runner.artifacts import Dataset, Scorecard, TrainedModel
-from phi_runner.config.schema import AzureCompute, CatalogTrain, CpuCompute, GpuCompute, RunConfig, StageName
+from phi_runner.config.schema import AzureCompute, CatalogTrain, CpuCompute, GpuCompute, RowFormat, RunConfig, StageName
 from phi_runner.errors import ConfigProblem, MissingInput, TrainFailed
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 
 if TYPE_CHECKING:
     from phi_runner.model.device import Device
+    from phi_runner.model.pairs import Pair
     from phi_runner.model.tokens import Dialogue
 
 _SHOWN = 3
@@ -32,7 +34,8 @@ def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Scorecard:
 
 
 def _here(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Scorecard:
-    from phi_runner.model import device, load, rows
+    from phi_runner.model import device, load, pairs
+    from phi_runner.model.tokens import first
 
     dataset = inputs.get(StageName.data, Dataset)
     trained = inputs.get(StageName.train, TrainedModel)
@@ -42,29 +45,33 @@ def _here(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Scorecard:
             "compute=azure_cpu or azure_gpu, or fetch them with stages=[train] azure.fetch_result=true and that compute"
         )
     place = device.choose(config.compute, precision=config.train.precision)
-    dialogues = rows.dialogues(dataset.test_file)
-    prompts = dialogues[: config.evaluate.prompts]
-    measured = partial(_measure, dialogues=dialogues, config=config, trained=trained, place=place, rundir=rundir)
+    prompts = first(dataset.test_file, config.evaluate.prompts)
+    compared = pairs.read(dataset.test_file) if dataset.format == RowFormat.preference else []
+    measured = partial(
+        _measure, prompts=prompts, file=dataset.test_file, compared=compared, config=config, trained=trained,
+        place=place, rundir=rundir,
+    )  # fmt: skip
     model, tokenizer = load.pretrained(
         trained.base_location, revision=trained.revision or "main", trust_remote_code=trained.trust_remote_code
     )
-    loss_before, answers_before = measured(model, tokenizer, label="base")
+    before = measured(model, tokenizer, label="base")
     del model  # two models of a real size do not fit side by side
     model, tokenizer = load.trained(
         trained.model_folder, adapter=trained.adapter, base=trained.base_location, revision=trained.revision,
         trust_remote_code=trained.trust_remote_code,
     )  # fmt: skip
-    loss_after, answers_after = measured(model, tokenizer, label="trained")
+    after = measured(model, tokenizer, label="trained")
     table = _side_by_side(
-        prompts, answers_before, answers_after, tokenizer=tokenizer, limit=config.evaluate.max_new_tokens
+        prompts, before.answers, after.answers, tokenizer=tokenizer, limit=config.evaluate.max_new_tokens
     )
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table)
     (rundir.folder / "answers.jsonl").write_text(lines, encoding="utf-8")
     _show(table, rundir)
     return Scorecard(
-        folder=rundir.folder, rows=len(dialogues), loss_before=loss_before, loss_after=loss_after,
-        perplexity_before=_perplexity(loss_before), perplexity_after=_perplexity(loss_after), prompts=len(prompts),
+        folder=rundir.folder, rows=dataset.test_rows, loss_before=before.loss, loss_after=after.loss,
+        perplexity_before=_perplexity(before.loss), perplexity_after=_perplexity(after.loss), prompts=len(prompts),
         exact_before=_exact(table, "before"), exact_after=_exact(table, "after"),
+        preferred_before=before.preferred, preferred_after=after.preferred,
     )  # fmt: skip
 
 
@@ -82,25 +89,37 @@ def _question(dialogue: "Dialogue") -> "tuple[Dialogue, str]":
     return dialogue[:last], dialogue[last]["content"]
 
 
-def _measure(
-    model: Any, tokenizer: Any, *, dialogues: "list[Dialogue]", config: RunConfig, trained: TrainedModel,
-    place: "Device", rundir: RunDir, label: str,
-) -> tuple[float, list[str]]:  # fmt: skip
-    from phi_runner.model import measure, tokens
+class _Measured(NamedTuple):
+    loss: float
+    answers: list[str]
+    preferred: float | None
 
-    prompts = dialogues[: config.evaluate.prompts]
-    rows = tokens.tokenise(tokenizer, dialogues, max_length=trained.max_length)
-    if not rows.input_ids:
+
+def _measure(
+    model: Any, tokenizer: Any, *, prompts: "list[Dialogue]", file: Path, compared: "list[Pair]", config: RunConfig,
+    trained: TrainedModel, place: "Device", rundir: RunDir, label: str,
+) -> _Measured:  # fmt: skip
+    from phi_runner.model import measure, pairs, tokens
+
+    rows = tokens.tokenise_file(
+        tokenizer, file, max_length=trained.max_length, cache=rundir.outputs / "cache" / "tokens"
+    )
+    if not len(rows.lengths):
         raise TrainFailed(f"no held-out dialogue fits into train.max_length={trained.max_length}: type a larger one")
     size = config.evaluate.batch_size
     loss = measure.held_out_loss(model, rows, pad=tokenizer.pad_token_id, batch_size=size, device=place)
     rundir.events.info(f"held-out loss of the {label} model: {loss:.3f}", loss=loss)
+    preferred = None
+    both = pairs.tokenise(tokenizer, compared, max_length=trained.max_length)
+    if both.prompt_ids:
+        preferred = pairs.preferred_share(model, both, pad=tokenizer.pad_token_id, batch_size=size, device=place)
+        rundir.events.info(f"held-out pairs: the {label} model prefers the chosen answer in {preferred:.0%}")
     found = measure.answers(
         model, tokenizer, [_question(dialogue)[0] for dialogue in prompts], batch_size=size, device=place,
         max_new_tokens=config.evaluate.max_new_tokens,
         told=lambda done: rundir.events.progress(done, len(prompts), f"{label} model answers"),
     )  # fmt: skip
-    return loss, found
+    return _Measured(loss, found, preferred)
 
 
 def _side_by_side(
@@ -157,11 +176,15 @@ STAGE = Stage(
     config_parts=("evaluate",),
     code=(
         "model/device.py",
+        "model/fingerprint.py",
         "model/load.py",
+        "model/merge.py",
+        "model/parity.py",
+        "model/templates",
         "model/measure.py",
-        "model/rows.py",
+        "model/pairs.py",
         "model/tokenizer.py",
-        "model/tokens.py",
+        "model/tokens",
         "stages/evaluate.py",
     ),
     libraries=("torch", "transformers", "peft"),

@@ -1,5 +1,6 @@
 """Stage `register`: a version in the model registry that plain MLflow can load, with where it came from."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,7 @@ def _in_mlflow(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Registered:
             f"the weights were left in the workspace by job {trained.job}: register them there with "
             "azure.fetch_result=false, or fetch them with stages=[train] azure.fetch_result=true"
         )
-    model, tokenizer, source = _plain(trained, folder=rundir.folder / "merged")
-    if trained.adapter:
-        rundir.events.info("merged the adapter into its base")
+    model, tokenizer, source = _plain(trained, folder=rundir.folder / "merged", say=rundir.events.info)
     number = tracking.register(
         config.tracking,
         outputs=rundir.outputs,
@@ -74,7 +73,8 @@ def _in_workspace(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Register
         if not place:
             rundir.events.info("writes the model in MLflow's form")
             scratch = rundir.scratch
-            place = str(mlflow_folder(trained, folder=scratch / "mlflow_model", merged=scratch / "merged"))
+            said = rundir.events.info
+            place = str(mlflow_folder(trained, folder=scratch / "mlflow_model", merged=scratch / "merged", say=said))
         registry.check_serving(trained, place=place)
         version = registry.register(azure, name=config.register.name, place=place, tags=tags)
         rundir.events.info(f"registered {config.register.name} version {version} in {config.azure.workspace}")
@@ -87,32 +87,36 @@ def _in_workspace(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Register
     )  # fmt: skip
 
 
-def _plain(trained: TrainedModel, *, folder: Path) -> tuple[Any, Any, Path]:
-    """Open a training result as one plain model; an adapter is merged into `folder` first.
+def _plain(trained: TrainedModel, *, folder: Path, say: Callable[[str], None]) -> tuple[Any, Any, Path]:
+    """Open a training result as one plain model; an adapter is merged into `folder` first, and the merge is proven.
 
     MLflow reloads a PEFT object with a local base wrongly and says nothing, so what it gets is one plain model.
     """
-    from phi_runner.model import load
+    from phi_runner.model import load, merge
 
-    model, tokenizer = load.trained(
-        trained.model_folder, adapter=trained.adapter, base=trained.base_location, revision=trained.revision,
-        trust_remote_code=trained.trust_remote_code,
-    )  # fmt: skip
-    if not trained.adapter:
-        return model, tokenizer, trained.model_folder
-    load.save(model, tokenizer, folder=folder)
-    del model
-    return *load.pretrained(str(folder)), folder
+    source = trained.model_folder
+    if trained.adapter:
+        found = merge.merged_to(
+            folder, adapter=source, base=trained.base_location, revision=trained.revision,
+            trust_remote_code=trained.trust_remote_code,
+        )  # fmt: skip
+        for name, parity in found.items():
+            say(f"the adapter and its base against the {name} model: {parity}")
+        source = folder
+    model, tokenizer = load.pretrained(str(source), trust_remote_code=trained.trust_remote_code)
+    return model, tokenizer, source
 
 
-def mlflow_folder(trained: TrainedModel, *, folder: Path, merged: Path) -> Path:
+def mlflow_folder(
+    trained: TrainedModel, *, folder: Path, merged: Path, say: Callable[[str], None] = lambda _text: None
+) -> Path:
     """Write a training result in the form that Azure registers and serves, and return its folder, made anew."""
     import shutil
 
     from phi_runner import tracking
 
     shutil.rmtree(folder, ignore_errors=True)
-    model, tokenizer, _source = _plain(trained, folder=merged)
+    model, tokenizer, _source = _plain(trained, folder=merged, say=say)
     tracking.save(
         model, tokenizer, prompt_template=_prompt_template(tokenizer), folder=folder, requirements=model_requirements()
     )
@@ -164,6 +168,11 @@ def _tags(trained: TrainedModel, inputs: Inputs, *, key: str) -> dict[str, str]:
             "phi_runner.loss_before": f"{card.loss_before:.4f}",
             "phi_runner.loss_after": f"{card.loss_after:.4f}",
         }
+        if card.preferred_before is not None and card.preferred_after is not None:
+            tags |= {
+                "phi_runner.preferred_before": f"{card.preferred_before:.4f}",
+                "phi_runner.preferred_after": f"{card.preferred_after:.4f}",
+            }
     return tags
 
 
@@ -216,7 +225,17 @@ STAGE = Stage(
     uses=lambda config: (StageName.infra,) if clouds.registers_in_workspace(config) else (),
     place=place,
     config_parts=("register", "tracking"),
-    code=("model/load.py", "model/tokenizer.py", "tracking.py", "template.py", "stages/register.py"),
+    code=(
+        "model/fingerprint.py",
+        "model/load.py",
+        "model/merge.py",
+        "model/parity.py",
+        "model/templates",
+        "model/tokenizer.py",
+        "tracking.py",
+        "template.py",
+        "stages/register.py",
+    ),
     libraries=("mlflow", "peft", "torch", "transformers"),
     still_true=still_true,
 )

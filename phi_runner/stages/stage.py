@@ -70,6 +70,8 @@ class Stage:
     """Where the result lies, when that is not this machine: one workspace's model version is not another's."""
     config_parts: tuple[str, ...] = ()
     """Parts of the config that decide the result: `data`, `seed` ..."""
+    undecided: tuple[str, ...] = ()
+    """Paths inside those parts that do not: how often it is saved, how much memory it may take ..."""
     local_inputs: Callable[[RunConfig], list[Path]] = nothing
     """Local files and folders whose bytes decide the result."""
     code: tuple[str, ...] = ()

@@ -4,27 +4,38 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phi_runner.artifacts import Artifact, Dataset, TrainedModel
+from phi_runner.config import preference
 from phi_runner.config.dump import flat
+from phi_runner.config.resuming import NOT_THE_RESULT
 from phi_runner.config.schema import (
     AzureCompute,
     CatalogTrain,
     CpuCompute,
+    DpoTrain,
     GpuCompute,
+    GpusCompute,
     HubModel,
     LoraTrain,
     NanoModel,
+    RowFormat,
     RunConfig,
+    SlurmCompute,
     StageName,
 )
 from phi_runner.errors import ConfigProblem, TrainFailed
+from phi_runner.rank import Rank
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 from phi_runner.template import template_hash
 
 if TYPE_CHECKING:
-    from phi_runner.model.tokens import Dialogue, TokenRows
+    from collections.abc import Callable
+
+    from phi_runner.model.device import Device
+    from phi_runner.model.tokens import TokenRows
+    from phi_runner.model.training.fit import Training
     from phi_runner.tracking import TrackedRun
 
 _CHECKPOINTS = "checkpoints"
@@ -37,13 +48,29 @@ def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel:
         from phi_runner.compute import azure
 
         return azure.fine_tune(config, inputs.get(StageName.data, Dataset), rundir=rundir)
+    dataset = inputs.get(StageName.data, Dataset)
+    preference.check_rows(config, spelled=dataset.format, source=dataset.source)
     match config.compute:
-        case CpuCompute() | GpuCompute():
-            return _here(config, inputs, rundir)
+        case CpuCompute() | GpuCompute() | GpusCompute():
+            return _on_this_machine(config, inputs, rundir)
+        case SlurmCompute():
+            from phi_runner.compute import slurm
+
+            return slurm.train(config, inputs.get(StageName.data, Dataset), rundir=rundir)
         case AzureCompute():
             return _in_azure(config, inputs, rundir)
         case unknown:
             raise ConfigProblem(f"compute={unknown.kind} cannot train")
+
+
+def _on_this_machine(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel:
+    """Train in this process, or in several that share each step."""
+    from phi_runner.compute import torchrun
+
+    count = torchrun.count(config, say=rundir.events.info)
+    if count == 1:
+        return here(config, inputs, rundir)
+    return torchrun.train(config, inputs.get(StageName.data, Dataset), count=count, rundir=rundir)
 
 
 def _in_azure(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel:
@@ -64,9 +91,11 @@ def _in_azure(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel
 
 
 def _tracked(config: RunConfig, dataset: Dataset, rundir: RunDir) -> "TrackedRun":
-    """Open the run in the tracker, the same one again after an interruption."""
+    """Open the run in the tracker, the same one again after an interruption; of several processes the first records."""
     from phi_runner import tracking
 
+    if not Rank.here().first:
+        return tracking.Untracked()
     rundir.scratch.mkdir(parents=True, exist_ok=True)
     tracked = tracking.open_run(
         config.tracking, outputs=rundir.outputs, name=f"train-{rundir.key[:12]}", marker=rundir.scratch / _RUN_MARKER,
@@ -76,54 +105,94 @@ def _tracked(config: RunConfig, dataset: Dataset, rundir: RunDir) -> "TrackedRun
     return tracked
 
 
-def _here(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel:
-    from phi_runner.model import device, load, rows, sft, tokens
+def here(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel:
+    """Train in this process, alone or as one of several; then only the first one leaves a result."""
+    from phi_runner.model import device
+    from phi_runner.model.training import spread
 
-    dataset = inputs.get(StageName.data, Dataset)
     place = device.choose(config.compute, precision=config.train.precision)
+    with spread.joined(place):
+        return _train(config, inputs.get(StageName.data, Dataset), rundir, place=place)
+
+
+def _train(config: RunConfig, dataset: Dataset, rundir: RunDir, *, place: "Device") -> TrainedModel:
+    from phi_runner.model import load, templates
+    from phi_runner.model.tokens import texts
+    from phi_runner.model.training import adapters, spread
+
+    four_bits = adapters.quantization(config.train)
     rundir.events.info(f"computes on {place.name}, {'bf16 autocast' if place.bf16 else 'fp32'}: {place.why}")
-    train_dialogues = rows.dialogues(dataset.train_file)
-    start = load.start(config.model, texts=_texts(train_dialogues), seed=config.seed, folder=rundir.folder)
+    with spread.first_alone():
+        start = load.start(
+            config.model, texts=texts(dataset.train_file), seed=config.seed, folder=rundir.folder,
+            quantization=four_bits,
+        )  # fmt: skip
     parameters = sum(weight.numel() for weight in start.model.parameters())
     rundir.events.info(f"starts from {start.base}: {parameters / 1e6:.1f} million parameters")
+    rundir.events.info(templates.described(start.tokenizer))
     _warn_about_random_base(config, rundir)
-    tokenise = partial(
-        tokens.tokenise, start.tokenizer, max_length=config.train.max_length,
-        assistant_only=config.train.assistant_only_loss,
-    )  # fmt: skip
-    train_rows, test_rows = tokenise(train_dialogues), tokenise(rows.dialogues(dataset.test_file))
-    _tell_lengths(train_rows, test_rows, config, rundir)
+    if isinstance(config.train, DpoTrain):
+        fit = _compared(config, dataset, start.tokenizer, rundir, train=config.train)
+    else:
+        fit = _learnt(config, dataset, start.tokenizer, rundir)
     tracked = _tracked(config, dataset, rundir)
     try:
-        training = sft.fit(
-            start.model, start.tokenizer, train_rows=train_rows, eval_rows=test_rows, config=config.train, device=place,
-            seed=config.seed, folder=rundir.scratch / _CHECKPOINTS, events=rundir.events, sink=tracked,
+        training = fit(
+            start.model, start.tokenizer, device=place, seed=config.seed, folder=rundir.scratch / _CHECKPOINTS,
+            events=rundir.events, sink=tracked,
         )  # fmt: skip
     except (Exception, KeyboardInterrupt):
         tracked.fail()
         raise
-    adapter = isinstance(config.train, LoraTrain)
+    adapter = hasattr(training.model, "peft_config")
     if adapter:
         training.model.peft_config["default"].base_model_name_or_path = (
             "../base" if start.base == "base" else start.base
         )
-    _leave(training, start, tracked, rundir=rundir)
+    if Rank.here().first:
+        _leave(training, start, tracked, rundir=rundir)
     losses = training.losses()
     return TrainedModel(
         folder=rundir.folder, base=start.base, revision=start.revision, trust_remote_code=_trusts(config),
         adapter=adapter, max_length=config.train.max_length, parameters=parameters,
         steps=training.steps, loss_first=losses[0], loss_last=losses[-1],
-        template_hash=template_hash(rundir.folder / "model"), data_hash=dataset.content_hash,
+        template_hash=template_hash(rundir.folder / "model") if Rank.here().first else "", data_hash=dataset.content_hash,
         tracking_run=tracked.run_id,
     )  # fmt: skip
 
 
+def _learnt(config: RunConfig, dataset: Dataset, tokenizer: Any, rundir: RunDir) -> "Callable[..., Training]":
+    """Return the supervised training over a data set's dialogues, tokens made; model and place are left to give."""
+    from phi_runner.model import tokens
+    from phi_runner.model.training import fit, resume
+
+    if dataset.format == RowFormat.preference:
+        rundir.events.info("the rows are pairs of answers: learns the chosen ones (train=dpo compares the two)")
+    tokenise = partial(
+        tokens.tokenise_file, tokenizer, max_length=config.train.max_length,
+        assistant_only=config.train.assistant_only_loss, cache=rundir.outputs / "cache" / "tokens",
+        on_wait=lambda: rundir.events.info("another process makes the token rows of this data: waits for them"),
+    )  # fmt: skip
+    train_rows, test_rows = tokenise(dataset.train_file), tokenise(dataset.test_file)
+    _tell_lengths(train_rows, test_rows, config, rundir)
+    settings = resume.settings(config, data_hash=dataset.content_hash, rows=len(train_rows.input_ids))
+    return partial(fit.fit, train_rows=train_rows, eval_rows=test_rows, config=config.train, settings=settings)
+
+
+def _compared(
+    config: RunConfig, dataset: Dataset, tokenizer: Any, rundir: RunDir, *, train: DpoTrain
+) -> "Callable[..., Training]":
+    """Return the preference training over a data set's pairs, as `_learnt` does."""
+    from phi_runner.model import pairs
+    from phi_runner.model.training import dpo, resume
+
+    learnt, held_out = pairs.prepared(dataset, tokenizer, max_length=train.max_length, events=rundir.events)
+    settings = resume.settings(config, data_hash=dataset.content_hash, rows=len(learnt.prompt_ids))
+    return partial(dpo.fit, train_pairs=learnt, eval_pairs=held_out, config=train, settings=settings)
+
+
 def _trusts(config: RunConfig) -> bool:
     return isinstance(config.model, HubModel) and config.model.trust_remote_code
-
-
-def _texts(dialogues: "list[Dialogue]") -> list[str]:
-    return [message["content"] for dialogue in dialogues for message in dialogue]
 
 
 def _warn_about_random_base(config: RunConfig, rundir: RunDir) -> None:
@@ -143,12 +212,11 @@ def _tell_lengths(train_rows: "TokenRows", test_rows: "TokenRows", config: RunCo
                 f"{found.dropped} were dropped because their first question leaves no room for an answer",
                 shortened=found.shortened, dropped=found.dropped,
             )  # fmt: skip
-        if not found.input_ids:
+        if not len(found.lengths):
             raise TrainFailed(f"no {name} dialogue fits into {limit}: type a larger one")
-    count = sum(map(len, train_rows.input_ids))
-    taught = sum(label >= 0 for labels in train_rows.labels for label in labels)
+    count, taught = train_rows.tokens, train_rows.taught
     rundir.events.info(
-        f"{len(train_rows.input_ids)} dialogues, {count} tokens, {taught} of them are learnt", tokens=count
+        f"{len(train_rows.lengths)} dialogues, {count} tokens, {taught} of them are learnt", tokens=count
     )
 
 
@@ -157,11 +225,14 @@ def _leave(training: "object", start: "object", tracked: "TrackedRun", *, rundir
     from phi_runner import plots
     from phi_runner.model import load
     from phi_runner.model.load import Start
-    from phi_runner.model.sft import Training
+    from phi_runner.model.training.fit import Training
 
     assert isinstance(training, Training)  # noqa: S101 - typed here so that no heavy import is needed above
     assert isinstance(start, Start)  # noqa: S101
-    load.save(training.model, start.tokenizer, folder=rundir.folder / "model")
+    load.save(
+        training.model, start.tokenizer, folder=rundir.folder / "model", weights=training.weights,
+        base=start.fingerprint,
+    )  # fmt: skip
     (rundir.folder / "history.json").write_text(json.dumps(training.history, indent=1) + "\n", encoding="utf-8")
     curve = rundir.folder / "loss.png"
     plots.loss_curve(training.history, file=curve, title=f"loss, {training.steps} steps")
@@ -196,19 +267,19 @@ STAGE = Stage(
     reads=lambda _config: (StageName.data,),
     uses=uses,
     config_parts=("model", "train", "seed"),
+    undecided=NOT_THE_RESULT,
     local_inputs=local_inputs,
     still_true=still_true,
     code=(
-        "model/checkpoints.py",
         "model/device.py",
         "model/load.py",
+        "model/pairs.py",
+        "model/fingerprint.py",
         "model/phi3.jinja",
-        "model/rows.py",
-        "model/sft.py",
+        "model/templates",
         "model/tokenizer.py",
-        "model/tokens.py",
-        "model/trainer.py",
-        "model/watch.py",
+        "model/tokens",
+        "model/training",
         "stages/train.py",
         "template.py",
         "plots.py",

@@ -61,6 +61,18 @@ def test_what_is_ours_is_refused_with_its_name_here(name: str) -> None:
     assert f"type {OWNED[name]}=1" in problem
 
 
+def test_preference_training_takes_arguments_of_its_own() -> None:
+    good = {"label_smoothing": 0.1, "loss_type": ["apo_zero"], "precompute_ref_log_probs": True}
+    assert list(extra.problems(good, config="DPOConfig")) == []
+    assert next(extra.problems({"label_smoothing": 0.1})) == "TRL has no argument 'label_smoothing'" + (
+        ": did you mean +train.extra.label_smoothing_factor=0.1?"
+    )
+    (problem,) = extra.problems({"packing_strategy": "bfd"}, config="DPOConfig")
+    assert problem.startswith("TRL has no argument 'packing_strategy'")
+    (problem,) = extra.problems({"beta": 0.2}, config="DPOConfig")
+    assert problem == "train.extra.beta is set through train.beta: type train.beta=0.2"
+
+
 def test_without_trl_nothing_is_held_against_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extra, "arguments", dict)
+    monkeypatch.setattr(extra, "arguments", lambda _config: {})
     assert list(extra.problems({"anything": 1})) == []

@@ -1,5 +1,7 @@
 """Recipes choose presets and stages, and what comes out of them is kept word for word."""
 
+from pathlib import Path
+
 import pytest
 
 from phi_runner.config import clouds, places
@@ -11,11 +13,21 @@ from tests.golden import FOLDER, golden
 RECIPES = sorted(file.stem for file in places.folder("recipes").glob("*.yaml"))
 
 
+NEEDS = {"dpo": "data.train_file=pairs.jsonl model.path=trained train.max_length=512"}
+"""What a recipe leaves to be typed."""
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_resolves_to_its_golden_file(recipe: str) -> None:
-    config = config_of(f"+recipe={recipe}")
+def test_a_recipe_resolves_to_its_golden_file(
+    recipe: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pairs.jsonl").touch()
+    (tmp_path / "trained").symlink_to(tiny_model)
+    monkeypatch.chdir(tmp_path)
+    typed = f"+recipe={recipe} {NEEDS.get(recipe, '')}"
+    config = config_of(typed)
     # an account is nobody's default: what needs one is checked with the emulated Azure
-    check(config_of(f"+recipe={recipe} azure=rehearsal") if clouds.needs_azure(config) else config)
+    check(config_of(f"{typed} azure=rehearsal") if clouds.needs_azure(config) else config)
     text = to_yaml(config)
     assert text == golden(f"recipes/{recipe}.yaml", now=text)
 

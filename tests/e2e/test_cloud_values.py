@@ -91,7 +91,7 @@ def test_rows_6_to_10_travel_as_plain_yaml_with_the_job(folder: Path) -> None:
     text = staged.read_text(encoding="utf-8")
     for value in (
         "learning_rate: 5.0e-06", "scheduler: cosine", "warmup_ratio: 0.2", "epochs: 3", "batch_size: 4",
-        "eval_batch_size: 4", "accumulation_steps: 1", "gradient_checkpointing: true", "packing: true",
+        "eval_batch_size: 4", "accumulation_steps: 1", "gradient_checkpointing: always", "packing: true",
         "max_length: 2048", "log_steps: 20", "save_steps: 500", "seed: 0", "eval_fraction: 0.2",
     ):  # fmt: skip
         assert value in text, value

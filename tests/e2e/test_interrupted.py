@@ -64,8 +64,9 @@ def test_a_stopped_run_is_resumable_and_leaves_no_process(folder: Path, number: 
     _wait_for_checkpoint(folder, process)
     process.send_signal(number)
     _out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "Traceback" not in err
+    assert "which is saved: type the same command to go on from there" in err
     [file] = (folder / "outputs/runs").glob("*/run.json")
     record = json.loads(file.read_text())
     assert record["status"] == "interrupted"

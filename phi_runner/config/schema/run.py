@@ -6,9 +6,10 @@ from enum import StrEnum, auto
 from omegaconf import MISSING
 
 from phi_runner.config.schema.cloud import AzureConfig
+from phi_runner.config.schema.compute import ComputeConfig
 from phi_runner.config.schema.serving import ChatConfig, DeployConfig, FlowConfig
 from phi_runner.config.schema.sources import DataConfig, ModelConfig
-from phi_runner.config.schema.training import ComputeConfig, EvaluateConfig, RegisterConfig, TrackingConfig, TrainConfig
+from phi_runner.config.schema.training import EvaluateConfig, RegisterConfig, TrackingConfig, TrainConfig
 
 
 class StageName(StrEnum):

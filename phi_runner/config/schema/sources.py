@@ -14,6 +14,8 @@ class RowFormat(StrEnum):
     conversations = auto()
     instruction = auto()
     prompt = auto()
+    preference = auto()
+    """`chosen` and `rejected` answers to one prompt, for train=dpo."""
     auto = auto()  # last: from here on the class body sees this name instead of enum's
 
 
@@ -75,6 +77,8 @@ class Recommended:
     """Peak rate for training all weights."""
     lora_learning_rate: float = 2e-4
     """Peak rate for LoRA adapters."""
+    dpo_learning_rate: float = 5e-6
+    """Peak rate for preference training."""
     epochs: int = 3
     batch_size: int = 4
     eval_batch_size: int = 4

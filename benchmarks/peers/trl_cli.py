@@ -1,0 +1,33 @@
+"""TRL's own command line, `trl sft --packing`, with its defaults in the precision that suits the machine."""
+
+import os
+from pathlib import Path
+
+from benchmarks.peers import Peer, printed
+from benchmarks.peers.trl_alone import common
+from benchmarks.tasks import Task
+
+
+def _command(task: Task, python: Path) -> list[str]:
+    rows = task.folder / "rows"
+    rows.mkdir()
+    (rows / "train.jsonl").symlink_to(task.dialogues)
+    arguments = common(task) | {
+        "model_name_or_path": task.model,
+        "dataset_name": rows,
+        "bf16": task.precision == "bf16",
+        "dtype": "float32",
+        "log_level": "info",
+    }
+    typed = [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
+    # accelerate gives a process one thread where the variable is unset: that would measure the variable
+    return [str(python.with_name("trl")), "sft", *typed]
+
+
+PEER = Peer(
+    name="trl sft",
+    about="TRL 1.16's command line with its defaults, OMP_NUM_THREADS exported",
+    command=_command,
+    environment=(("OMP_NUM_THREADS", str(os.cpu_count())), ("ACCELERATE_USE_CPU", "true")),
+    steps=printed,
+)

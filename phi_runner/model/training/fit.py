@@ -1,0 +1,159 @@
+"""Supervised fine-tuning with TRL: the one place where our config meets SFTConfig and SFTTrainer."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phi_runner.config.resuming import Settings
+from phi_runner.config.schema import Choice, LoraTrain, Speed, Strategy, TrainConfig
+from phi_runner.errors import TrainFailed
+from phi_runner.events import StageEvents
+from phi_runner.model import tokens
+from phi_runner.model.device import Device
+from phi_runner.model.tokens import TokenRows
+from phi_runner.model.training import allocator, arguments, guarded, memory, micro, speed, spread, weights
+from phi_runner.model.training.adapters import adapters, prepared
+from phi_runner.model.training.speed import Chosen
+from phi_runner.model.training.watch import MetricSink, Watch
+from phi_runner.rank import Rank
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What a finished training leaves besides the weights in `model`."""
+
+    model: Any
+    steps: int
+    history: list[dict[str, float]]
+    """The trainer's log lines, those before an interruption included."""
+    weights: dict[str, Any] | None = None
+    """All weights by name where `model` holds only this process's share of them."""
+
+    def losses(self) -> list[float]:
+        """Return the training losses in the order of their steps."""
+        found = [line["loss"] for line in self.history if "loss" in line]
+        return found or [line["train_loss"] for line in self.history if "train_loss" in line]
+
+
+def fit(
+    model: Any, tokenizer: Any, *, train_rows: TokenRows, eval_rows: TokenRows, config: TrainConfig, device: Device,
+    seed: int, folder: Path, events: StageEvents, sink: MetricSink, settings: Settings,
+) -> Training:  # fmt: skip
+    """Train on token rows, continuing from the newest checkpoint in `folder`; raises TrainFailed when it cannot."""
+    chosen = speed.choose(config, device=device, model=model)
+    for setting in chosen.said:
+        events.info(str(setting))
+    if chosen.keep_memory:
+        allocator.keep_freed()
+    model.set_attn_implementation(chosen.attention)
+    weights.cast(model, config, warn=events.warn)
+    learnt, measured = (_rows(rows, config) for rows in (train_rows, eval_rows))
+    _check_steps(learnt, config)
+    room = _room(model, config, device=device, row_tokens=_longest(learnt, train_rows, config), events=events)
+    told = _arguments(
+        config, chosen, room, device=device, seed=seed, folder=folder, lengths=_lengths(learnt, train_rows)
+    )
+    trainer = _trainer(model, tokenizer, told, config, chosen, learnt=learnt, measured=measured, device=device)
+    trainer.add_callback(Watch(events, sink=sink))
+    micro.settle(trainer, config=config, fitting=room.rows, folder=folder, device=device, events=events)
+    guarded.train(
+        trainer, settings=settings, rows=train_rows.input_ids, resume_from=config.resume_from, folder=folder,
+        events=events,
+    )  # fmt: skip
+    history = [
+        {k: float(v) for k, v in line.items() if isinstance(v, int | float)} for line in trainer.state.log_history
+    ]
+    return Training(
+        model=trainer.model, steps=trainer.state.global_step, history=history, weights=spread.whole_weights(trainer)
+    )
+
+
+def _rows(rows: TokenRows, config: TrainConfig) -> Any:
+    return tokens.pack(rows, max_length=config.max_length) if config.packing else rows.dataset
+
+
+def _lengths(learnt: Any, rows: TokenRows) -> list[int]:
+    """Return the tokens of each row that is trained on."""
+    if len(learnt) == len(rows.lengths) and "seq_lengths" not in learnt.column_names:
+        return [int(length) for length in rows.lengths]
+    return [sum(lengths) for lengths in learnt["seq_lengths"]]
+
+
+def _longest(learnt: Any, rows: TokenRows, config: TrainConfig) -> int:
+    return config.max_length if config.packing else int(rows.lengths.max())
+
+
+def _check_steps(learnt: Any, config: TrainConfig) -> None:
+    """Raise TrainFailed for data that make no single step of the size that is asked for."""
+    rows, wanted = len(learnt), config.batch_size * config.accumulation_steps
+    if rows < wanted and config.packing:
+        raise TrainFailed(
+            f"the data pack to {rows} rows of {config.max_length} tokens, less than one step of {wanted}: type "
+            f"train.batch_size={max(1, rows)} train.accumulation_steps=1, train.packing=false, or take more rows"
+        )
+
+
+def _room(model: Any, config: TrainConfig, *, device: Device, row_tokens: int, events: StageEvents) -> micro.Room:
+    """Measure what fits into memory and say whether activations are computed again for it."""
+    rows = spread.rows_each(config)
+    if config.speed is Speed.library or (not Rank.here().alone and device.strategy is not Strategy.ddp):
+        again = config.gradient_checkpointing is Choice.always
+        return micro.Room(rows=rows, checkpointed=again, why="left to the library")
+    if not device.cpu:
+        model.to(device.name)
+    found = micro.room(
+        config, need=memory.need(model, device=device, adapters=adapters(config, model)), rows=rows,
+        free=memory.free_bytes(device, limit_gib=config.memory_gib), row_tokens=row_tokens, device=device,
+    )  # fmt: skip
+    value = Choice.always if found.checkpointed else Choice.never
+    events.info(f"train.gradient_checkpointing={value}: {found.why}")
+    return found
+
+
+def _arguments(
+    config: TrainConfig, chosen: Chosen, room: micro.Room, *, device: Device, seed: int, folder: Path,
+    lengths: list[int],
+) -> Any:  # fmt: skip
+    from trl import SFTConfig
+
+    mine = spread.rows_each(config)
+    long = sorted(lengths)[int(0.9 * (len(lengths) - 1))]
+    size = micro.rule(config, device, rows=mine, row_tokens=long, fitting=room.rows)
+    steps_per_epoch = math.ceil(len(lengths) / (config.batch_size * config.accumulation_steps))
+    ours = arguments.shared(config, device=device, seed=seed, folder=folder) | {
+        "per_device_train_batch_size": size,
+        "gradient_accumulation_steps": mine // size,
+        "per_device_eval_batch_size": max(1, min(config.eval_batch_size, room.rows, 2 * size)),
+        "eval_steps": steps_per_epoch * math.ceil(config.epochs / arguments.MOST_EVALUATIONS),
+        "activation_checkpointing": room.checkpointed,
+        "optim": chosen.optimizer,
+        # Rows are packed and cut already, and lie end to end in a micro-batch where the attention can tell them apart.
+        "max_length": None,
+        "packing": False,
+        "padding_free": chosen.end_to_end,
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "train_sampling_strategy": "random" if chosen.end_to_end else "group_by_length",
+    }
+    return SFTConfig(**{**ours, **config.extra})
+
+
+def _trainer(
+    model: Any, tokenizer: Any, told: Any, config: TrainConfig, chosen: Chosen, *, learnt: Any, measured: Any,
+    device: Device,
+) -> Any:  # fmt: skip
+    from transformers import PrinterCallback
+
+    from phi_runner.model.training import loss
+    from phi_runner.model.training.trainer import PhiTrainer
+
+    spread.let_processors_shard(device)
+    trainer = PhiTrainer(
+        model=prepared(model), args=told, processing_class=tokenizer, train_dataset=learnt, eval_dataset=measured,
+        peft_config=adapters(config, model) if isinstance(config, LoraTrain) else None,
+    )  # fmt: skip
+    trainer.remove_callback(PrinterCallback)
+    if chosen.fused_loss:
+        loss.install(trainer.core)
+        trainer.sums_loss = True
+    return trainer

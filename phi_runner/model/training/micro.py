@@ -1,0 +1,209 @@
+"""How many rows go through the model at once: what memory allows, and of that what is fastest.
+
+An optimiser step keeps its rows, its gradient and its loss, but for rounding; only how they are gathered changes.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phi_runner.config.schema import Choice, TrainConfig
+from phi_runner.errors import TrainFailed
+from phi_runner.events import StageEvents
+from phi_runner.model.device import Device
+from phi_runner.model.training import retry, speed, together
+from phi_runner.model.training.memory import Need
+
+_CACHED_TOKENS = 4096
+"""Tokens of a micro-batch that still lie near a processor's caches: 32 dialogues of 450 tokens took 22 s in groups of 8,
+67 s at once."""
+_GIB = 2**30
+_WORTH_S = 600.0
+"""A run that is shorter takes the rule's size: a search would not pay back, and the same command gives the same bits."""
+_SEARCH_SHARE = 0.02
+"""Of the run's length that the search may take."""
+_BETTER = 0.95
+"""Another size must take less than this share of the time: what is closer is noise."""
+_RECORD = "micro_batch.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What fits: rows at once, whether activations must be computed again for it, and why."""
+
+    rows: int
+    checkpointed: bool
+    why: str
+
+
+def room(config: TrainConfig, *, need: Need, free: int, rows: int, row_tokens: int, device: Device) -> Room:
+    """Return how many of a step's `rows` fit at once, of `row_tokens` each; `free` is in bytes.
+
+    Raises TrainFailed when not even one does.
+    """
+    wanted = config.gradient_checkpointing
+    has = f"{free / _GIB:.1f} GiB are free"
+    for checkpointed in (False, True):
+        if wanted is (Choice.never if checkpointed else Choice.always):
+            continue
+        fitting = [size for size in _divisors(rows) if need.of(size * row_tokens, checkpointed=checkpointed) <= free]
+        if fitting:
+            takes = need.of(row_tokens, checkpointed=False) / _GIB
+            why = f"a row of {row_tokens} tokens takes about {takes:.1f} GiB without, {has}"
+            return Room(rows=fitting[-1], checkpointed=checkpointed, why=why)
+    least = need.of(row_tokens, checkpointed=wanted is not Choice.never) / _GIB
+    raise TrainFailed(
+        f"training needs about {least:.1f} GiB for one row of {row_tokens} tokens, {has}: type train=lora, "
+        f"train.max_length={max(64, row_tokens // 2)}, a smaller model, or train.memory_gib={least + 1:.0f} to try it"
+    )
+
+
+def _divisors(rows: int) -> list[int]:
+    return [size for size in range(1, rows + 1) if rows % size == 0]
+
+
+def rule(config: TrainConfig, device: Device, *, rows: int, row_tokens: int, fitting: int) -> int:
+    """Return the size to begin with: what was typed, or what fits into memory and, on a processor, near its caches."""
+    if config.micro_batch:
+        return max(size for size in _divisors(rows) if size <= config.micro_batch)
+    most = min(fitting, max(1, _CACHED_TOKENS // row_tokens)) if device.cpu else min(fitting, config.batch_size)
+    return max(size for size in _divisors(rows) if size <= most)
+
+
+def settle(
+    trainer: Any, *, config: TrainConfig, fitting: int, folder: Path, device: Device, events: StageEvents
+) -> None:
+    """Set the trainer to the fastest size, and compile its layers where that pays back.
+
+    What an interrupted training had chosen stays: its bits depend on it.
+    """
+    found = together.decided(lambda: _recorded(folder))
+    if found is None:
+        found = together.decided(lambda: _Search(trainer, config=config, device=device, events=events).best(fitting))
+        if together.first():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / _RECORD).write_text(json.dumps(found), encoding="utf-8")
+    size, compiled = found
+    if size != trainer.args.per_device_train_batch_size:
+        retry.divide(trainer, size)
+    _compile(trainer, on=compiled)
+
+
+def _recorded(folder: Path) -> tuple[int, bool] | None:
+    try:
+        size, compiled = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return int(size), bool(compiled)
+
+
+def _compile(trainer: Any, *, on: bool) -> None:
+    """Compile every layer alone: they are alike, so the compiler's work is done once."""
+    core = trainer.model.get_base_model() if hasattr(trainer.model, "get_base_model") else trainer.model
+    for layer in core.model.layers:
+        if on:
+            layer.compile(dynamic=True)
+        else:
+            layer._compiled_call_impl = None
+
+
+class _Search:
+    """Times forward and backward passes of a trainer that has not begun; weights and random states stay."""
+
+    def __init__(self, trainer: Any, *, config: TrainConfig, device: Device, events: StageEvents) -> None:
+        self._trainer, self._config, self._device, self._events = trainer, config, device, events
+        self._begun = time.perf_counter()
+
+    def best(self, fitting: int) -> tuple[int, bool]:
+        """Return the best size up to `fitting`, and whether to compile."""
+        args, config = self._trainer.args, self._config
+        size, always = args.per_device_train_batch_size, config.compile is Choice.always
+        if always and (lacks := speed.compiler_missing()):
+            raise TrainFailed(f"train.compile=always: {lacks}; install one, or type train.compile=never")
+        step = size * args.gradient_accumulation_steps
+        rows = len(self._trainer.train_dataset) * args.num_train_epochs / args.world_size
+        if config.micro_batch and config.compile is not Choice.auto:
+            return size, always
+        per_row = self._per_row(size, most_s=_WORTH_S)
+        run_s = per_row * rows
+        if run_s < _WORTH_S:
+            self._say("micro_batch", size, f"the run will take about {_minutes(run_s)}, too short to search")
+            return size, always
+        if not config.micro_batch:
+            size, per_row = self._fastest(step, size, per_row, fitting=fitting, until_s=_SEARCH_SHARE * run_s)
+        if config.compile is not Choice.auto:
+            return size, always
+        return size, self._compiling_pays(size, per_row, run_s=per_row * rows)
+
+    def _fastest(self, step: int, size: int, per_row: float, *, fitting: int, until_s: float) -> tuple[int, float]:
+        told = {size: per_row}
+        sizes = [other for other in _divisors(step) if other <= fitting]
+        place = sizes.index(size)
+        for other in [*sizes[place + 1 : place + 3], *sizes[max(0, place - 1) : place]]:
+            if time.perf_counter() - self._begun > until_s:
+                break
+            told[other] = self._per_row(other, most_s=until_s)
+        quickest = min(told, key=lambda other: told[other])
+        chosen = quickest if told[quickest] < _BETTER * per_row else size
+        shown = ", ".join(f"{other}: {1000 * seconds:.0f} ms" for other, seconds in sorted(told.items()))
+        self._say("micro_batch", chosen, f"a row takes, by rows at once, {shown}")
+        return chosen, told[chosen]
+
+    def _compiling_pays(self, size: int, per_row: float, *, run_s: float) -> bool:
+        """Compile, time it, and keep it if what it saves in the whole run is more than what it took."""
+        if lacks := speed.compiler_missing():
+            self._say("compile", Choice.never, lacks)
+            return False
+        begun = time.perf_counter()
+        _compile(self._trainer, on=True)
+        self._per_row(size, most_s=_WORTH_S)
+        took = time.perf_counter() - begun
+        share = self._per_row(size, most_s=_WORTH_S) / per_row
+        pays = (1 - share) * run_s > took and share < _BETTER
+        _compile(self._trainer, on=pays)
+        why = f"{took:.0f} s of compiling, then {share:.2f} of the time, in a run of about {_minutes(run_s)}"
+        self._say("compile", Choice.always if pays else Choice.never, why)
+        return pays
+
+    def _say(self, name: str, value: object, why: str) -> None:
+        self._events.info(f"train.{name}={value}: {why}")
+
+    def _per_row(self, size: int, *, most_s: float) -> float:
+        """Return the seconds that a row takes in micro-batches of `size`, the better of two unless that takes long."""
+        rows = self._trainer.train_dataset
+        batch = self._trainer.data_collator([rows[place % len(rows)] for place in range(size)])
+        batch = {name: value.to(self._device.name) if hasattr(value, "to") else value for name, value in batch.items()}
+        first = self._once(batch)
+        return (first if first > most_s / 10 else min(first, self._once(batch))) / size
+
+    def _once(self, batch: dict[str, Any]) -> float:
+        import torch
+
+        trainer, model = self._trainer, self._trainer.model
+        counted, metrics = trainer._total_train_tokens, {mode: dict(kept) for mode, kept in trainer._metrics.items()}
+        kind = torch.device(self._device.name).type
+        model.train()
+        with torch.random.fork_rng(), torch.autocast(kind, dtype=torch.bfloat16, enabled=self._device.bf16):
+            begun = _now(kind)
+            trainer.compute_loss(model, dict(batch)).backward()
+            took = _now(kind) - begun
+        model.zero_grad(set_to_none=True)
+        trainer._total_train_tokens = counted
+        for mode, kept in metrics.items():
+            trainer._metrics[mode].clear()
+            trainer._metrics[mode].update(kept)
+        return took
+
+
+def _now(kind: str) -> float:
+    if kind == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,1 @@
+"""Tests of phi_runner.model.tokens."""
