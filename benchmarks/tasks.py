@@ -58,6 +58,8 @@ class Task:
     device: str = "cpu"
     folder: Path
     """A folder of the variant's own, empty."""
+    packed: tuple[Path, ...] = ()
+    """Arrow files of rows that are packed already, for a variant that is to train on the very rows of another."""
 
     @property
     def cuda(self) -> bool:

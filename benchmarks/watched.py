@@ -52,7 +52,7 @@ def run(command: list[str], *, folder: Path, limit_s: float, environment: dict[s
         command, cwd=folder, env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment, text=True, errors="replace",
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
-    reader = threading.Thread(target=_read, args=(process, watched, begun), daemon=True)
+    reader = threading.Thread(target=_read, args=(process, watched, begun, folder / "output.log"), daemon=True)
     reader.start()
     while process.poll() is None:
         watched.peak_bytes = max(watched.peak_bytes, _resident(process.pid))
@@ -64,15 +64,15 @@ def run(command: list[str], *, folder: Path, limit_s: float, environment: dict[s
         time.sleep(_SAMPLE_S)
     watched.seconds, watched.code = time.perf_counter() - begun, process.returncode
     reader.join(timeout=5)
-    (folder / "output.log").write_text("\n".join(line.text for line in watched.lines) + "\n", encoding="utf-8")
     return watched
 
 
-def _read(process: "subprocess.Popen[str]", watched: Watched, begun: float) -> None:
+def _read(process: "subprocess.Popen[str]", watched: Watched, begun: float, log: Path) -> None:
     assert process.stdout
-    with process.stdout as lines:
+    with process.stdout as lines, log.open("w", encoding="utf-8", buffering=1) as kept:
         for text in lines:
             watched.lines.append(Line(time.perf_counter() - begun, text.rstrip("\n")))
+            kept.write(text)
 
 
 def _family(pid: int) -> list[psutil.Process]:

@@ -6,7 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from phi_runner.config.schema import GpuCompute, HubData, HubModel, RunConfig
+from phi_runner.config.schema import GpuCompute, GpusCompute, HubData, HubModel, RunConfig
 from phi_runner.errors import ConfigProblem
 
 _ALWAYS = {
@@ -46,6 +46,8 @@ def prepare(config: RunConfig) -> None:
     _switch_hub(off=not needs_hub(config))
     if isinstance(config.compute, GpuCompute):
         _show_one_device(config.compute.device)
+    elif isinstance(config.compute, GpusCompute) and config.compute.processes == 1:
+        _show_one_device(0)  # several processes see all devices, and each takes the one of its own number
 
 
 def _is_the_users(name: str) -> bool:

@@ -24,7 +24,7 @@ def _command(task: Task, python: Path) -> list[str]:
         "include_num_input_tokens_seen": "non_padding", "bf16": task.precision == "bf16", "save_strategy": "no",
         "use_cpu": not task.cuda, "disable_tqdm": True, "train_on_prompt": True, "log_level": "info",
     }  # fmt: skip
-    file = task.folder / "settings.json"  # JSON is YAML
+    file = task.folder / "settings.yaml"  # it reads JSON as well, but not from a file that says so
     file.write_text(json.dumps(settings), encoding="utf-8")
     return [str(python.with_name("llamafactory-cli")), "train", str(file)]
 

@@ -37,11 +37,11 @@ def _recorded(watched: Watched, task: Task) -> list[Step]:
     except sqlite3.OperationalError:  # it ended before the tracker had made its tables
         return []
     losses = {step: value for key, value, _at_ms, step in rows if key == "loss"}
-    return [
-        Step(at_s=at_ms / 1000 - watched.started_at, tokens=int(value), loss=losses[step])
-        for key, value, at_ms, step in rows
-        if key == _TOKENS and step in losses
-    ]
+    found: dict[float, Step] = {}
+    for key, value, at_ms, step in rows:
+        if key == _TOKENS and step in losses and step not in found:  # the last step is told again with the evaluation
+            found[step] = Step(at_s=at_ms / 1000 - watched.started_at, tokens=int(value), loss=losses[step])
+    return list(found.values())
 
 
 OURS = Peer(

@@ -38,7 +38,7 @@ def _command(
         chosen = {name: value(task) if callable(value) else value for name, value in arguments.items()}
         settings = {
             "model": str(task.model), "dialogues": str(task.dialogues), "attention": attention, "dtype": dtype,
-            "lora_rank": lora_rank, "arguments": common(task) | chosen,
+            "lora_rank": lora_rank, "arguments": common(task) | chosen, "packed": [str(file) for file in task.packed],
         }  # fmt: skip
         file = task.folder / "settings.json"
         file.write_text(json.dumps(settings), encoding="utf-8")

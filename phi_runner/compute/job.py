@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phi_runner import processes
@@ -33,9 +34,6 @@ class NodeJob:
 
     def __call__(self) -> None:
         """Start this node's processes and wait for them; raises RuntimeError when they fail."""
-        import subprocess
-        from pathlib import Path
-
         from submitit import JobEnvironment
 
         here = JobEnvironment()
@@ -47,9 +45,7 @@ class NodeJob:
             words += ["--nodes", str(self.nodes), "--meet-at", f"{here.hostnames[0]}:{port}"]
             words += ["--first-node"] if here.node == 0 else []
         log = Path(self.log) if here.node == 0 else Path(self.log).with_suffix(f".{here.node}.log")
-        child: subprocess.Popen[bytes] = processes.start(
-            _LAUNCHER, [*words, *self.words], log=log, detach=False, environment=self.variables
-        )
+        child = processes.start(_LAUNCHER, [*words, *self.words], log=log, detach=False, environment=self.variables)
         self._child = child.pid
         code = child.wait()
         processes.forget(child.pid)

@@ -15,6 +15,9 @@ from phi_runner.task import Task
 _Kind = TypeVar("_Kind", bound=Artifact)
 _LAST_LINES = 3
 _MOST_CHARACTERS = 500
+_WHO = re.compile(r"^\[rank\d+\]:\s?")
+_ECHO = "Connection closed by peer"
+"""What the others say when one is lost."""
 _AN_ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b")
 
 
@@ -50,8 +53,10 @@ class Order:
         if not self.log.is_file():
             return ""
         text = self.log.read_text(encoding="utf-8", errors="replace")
-        lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-        errors = [line for line in lines if _AN_ERROR.match(line)] or lines
+        plain = (_WHO.sub("", line) for line in text.splitlines())
+        lines = [" ".join(line.split()) for line in plain if line.strip()]
+        errors = [line for line in lines if _AN_ERROR.match(line)]
+        errors = [line for line in errors if _ECHO not in line] or errors or lines
         return " | ".join(dict.fromkeys(errors[-_LAST_LINES:]))[-_MOST_CHARACTERS:]
 
 

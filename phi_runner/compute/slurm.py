@@ -112,8 +112,9 @@ def _told_job(told: Order, config: RunConfig, *, stage: StageName, shape: tuple[
     )  # fmt: skip
     folder = told.task.with_name("job")
     folder.mkdir(exist_ok=True)
+    known = {name: value for name, value in asdict(job).items() if not name.startswith("_")}
     return {
-        "executor": compute.executor, "folder": str(folder), "job": {k: v for k, v in asdict(job).items() if k[0] != "_"},
+        "executor": compute.executor, "folder": str(folder), "job": known,
         "parameters": _parameters(compute, name=name, nodes=nodes, count=count),
     }  # fmt: skip
 
@@ -153,19 +154,18 @@ def _submit(told: dict[str, Any], *, record: Path, rundir: Place) -> Job:
     file = record.with_name("submission.json")
     file.write_text(json.dumps(told | {"record": str(record)}, indent=1) + "\n", encoding="utf-8")
     record.unlink(missing_ok=True)
+    said = file.with_suffix(".log")
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "phi_runner.compute.submit", str(file)], check=False, timeout=_SUBMITTING_S,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            start_new_session=True,
-        )  # fmt: skip
+        with said.open("wb") as errors:  # a file, for a pipe would stay open as long as a local job runs
+            subprocess.run(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", "phi_runner.compute.submit", str(file)], check=False, timeout=_SUBMITTING_S,
+                stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True,
+            )  # fmt: skip
     except subprocess.TimeoutExpired as err:
-        raise RemoteFailed(
-            f"sbatch has not answered for {_SUBMITTING_S:.0f} s: look at squeue before trying again"
-        ) from err
+        raise RemoteFailed(f"sbatch gave no answer in {_SUBMITTING_S:.0f} s: look at squeue before you go on") from err
     job = queue.read(record)
     if job is None:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        lines = [line.strip() for line in said.read_text("utf-8", "replace").splitlines() if line.strip()]
         raise RemoteFailed(f"Slurm did not take the job: {(lines or ['it gives no reason'])[-1][:400]}")
     rundir.events.info(f"submitted job {job.id}", job=job.id)
     return job

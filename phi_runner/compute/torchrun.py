@@ -12,7 +12,7 @@ from phi_runner.compute.place import Place
 from phi_runner.compute.told import Told
 from phi_runner.config import cuda
 from phi_runner.config.schema import CpuCompute, GpusCompute, RunConfig, StageName
-from phi_runner.errors import TrainFailed
+from phi_runner.errors import ConfigProblem, TrainFailed
 
 _LAUNCHER = "phi_runner.compute.launcher"
 _LOOK_S = 0.1
@@ -55,6 +55,10 @@ def count(config: RunConfig, *, say: Callable[[str], None]) -> int:
         case GpusCompute():
             rows, there = config.train.batch_size * config.train.accumulation_steps, max(1, cuda.devices())
             fitting = max(number for number in range(1, there + 1) if rows % number == 0)
+            if fitting == 1 < there:
+                raise ConfigProblem(
+                    f"a step of {rows} row(s) cannot be divided among {there} devices: type compute=gpu"
+                )
             if fitting < there:
                 say(f"uses {fitting} of {there} devices: a step of {rows} rows cannot be divided among all of them")
             return fitting
@@ -88,5 +92,6 @@ def _follow(child: "subprocess.Popen[bytes]", told: Order, *, rundir: Place) -> 
             heard.take()
     finally:
         processes.stop(child.pid, grace_s=_GRACE_S)
+        heard.take()  # the last words of those that were asked to stop: what they have saved
     if heard.failure:
         raise heard.failure

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 from phi_runner.config import azure_check, clouds, compute_check, files, methods, preference, resuming, vm_sizes
 from phi_runner.config import extra as extra_arguments
+from phi_runner.config.architectures import architecture_of
 from phi_runner.config.ranges import out_of_range
 from phi_runner.config.schema import (
     AzureCompute,
@@ -106,6 +107,12 @@ def _lengths(config: RunConfig) -> Iterator[str]:
         yield (
             f"train.max_length={config.train.max_length} is longer than model.context={model.context}: "
             f"type train.max_length={model.context}"
+        )
+    known = architecture_of(model.repo) if isinstance(model, HubModel) and not model.path else None
+    if known and isinstance(model, HubModel) and model.context > known.context:
+        yield (
+            f"model.context={model.context} is longer than the {known.context} tokens that {model.repo} reads: "
+            f"type model.context={known.context}"
         )
 
 

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from phi_runner.config import clouds, cuda
+from phi_runner.config import cuda
 from phi_runner.config.schema import (
     AzureCompute,
     CpuCompute,
@@ -58,17 +58,14 @@ def _devices(config: RunConfig) -> Iterator[str]:
         return
     there = cuda.devices()
     if there == 0:
-        instead = f"compute=cpu compute.processes={compute.processes}" if _several(config) else "compute=cpu"
+        count = processes(config)
+        instead = f"compute=cpu compute.processes={count}" if count > 1 else "compute=cpu"
         yield f"compute={compute.kind}: this machine has no CUDA device: type {instead}"
     elif isinstance(compute, GpusCompute) and compute.processes > there:
         yield (
             f"compute.processes={compute.processes} is more than the {there} CUDA device(s) here: "
             f"type compute.processes={there}"
         )
-
-
-def _several(config: RunConfig) -> bool:
-    return processes(config) > 1
 
 
 def _rows(config: RunConfig) -> Iterator[str]:
@@ -97,7 +94,10 @@ def _strategy(config: RunConfig) -> Iterator[str]:
         if isinstance(compute, CpuCompute) or (isinstance(compute, SlurmCompute) and not compute.gpu):
             yield f"{asked} needs CUDA: type compute.strategy=fsdp, which divides the model on processors too"
         elif find_spec("deepspeed") is None:
-            yield f"{asked} needs deepspeed, not installed: type pip install 'phi-runner[deepspeed]', or compute=gpus_fsdp"
+            yield (
+                f"{asked} needs deepspeed, not installed: type pip install 'phi-runner[deepspeed]', or "
+                "compute.strategy=fsdp, which needs nothing more"
+            )
     if isinstance(config.train, QloraTrain | DoraTrain):
         yield (
             f"{asked} cannot divide what train={config.train.kind} keeps: type train=lora, or compute.strategy=ddp, "
@@ -125,9 +125,6 @@ def _slurm(compute: SlurmCompute) -> Iterator[str]:
 
 def warnings(config: RunConfig) -> list[str]:
     """Return what a person should know of the processes before the run, though nothing is wrong."""
-    told = []
-    if clouds.rehearses(config):
-        return told
     if isinstance(config.compute, SlurmCompute) and config.compute.executor == "slurm":
-        told.append(f"compute=slurm: the nodes must see outputs={config.outputs} at the same path as this machine")
-    return told
+        return [f"compute=slurm: the nodes must see outputs={config.outputs} at the same path as this machine"]
+    return []

@@ -11,6 +11,7 @@ from phi_runner.data.check import NO_ASSISTANT, check
 from phi_runner.data.formats import SPELLINGS, detect, turns_of
 from phi_runner.data.preference import check_pair
 from phi_runner.data.rows import Record, Row, Source, Unusable
+from phi_runner.data.spool import Spool
 from phi_runner.errors import DataProblem
 from phi_runner.events import StageEvents
 
@@ -34,7 +35,7 @@ class Inspected:
     total: int
     taken: int
     format: RowFormat
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Row] | Spool = field(default_factory=list)
     dropped: dict[str, Dropped] = field(default_factory=dict)
     repairs: Counter[str] = field(default_factory=Counter)
 
@@ -60,8 +61,13 @@ def _checked(fields: Mapping[str, object], *, spelling: RowFormat) -> tuple[Row,
     return check(turns_of(fields, spelling=spelling))
 
 
-def inspect(source: Source, *, take: Take, spelling: RowFormat, events: StageEvents) -> Inspected:
-    """Read and check the first rows of a source; raises DataProblem when none of them can be used."""
+def inspect(
+    source: Source, *, take: Take, spelling: RowFormat, events: StageEvents, spool: Spool | None = None
+) -> Inspected:
+    """Read and check the first rows of a source; raises DataProblem when none of them can be used.
+
+    The rows are kept in `spool`, else in memory.
+    """
     total = source.total()
     if total == 0:
         raise DataProblem(f"{source.name} holds no rows")
@@ -69,7 +75,8 @@ def inspect(source: Source, *, take: Take, spelling: RowFormat, events: StageEve
     if not take.is_share and taken < take.amount:
         events.warn(f"data.take={take.amount} asks for more rows than {source.name} has: {total}")
     known = _format(source, spelling=spelling, events=events)
-    found = Inspected(source=source.name, total=total, taken=taken, format=known)
+    kept: list[Row] | Spool = [] if spool is None else spool
+    found = Inspected(source=source.name, total=total, taken=taken, format=known, rows=kept)
     for number, record in enumerate(islice(source.read(), taken)):
         if number and number % _PROGRESS_ROWS == 0:
             events.progress(number, taken, "rows read")

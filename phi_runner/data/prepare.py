@@ -12,6 +12,7 @@ from phi_runner.config.take import parse_take
 from phi_runner.data import Sources, open_sources
 from phi_runner.data.inspect import Inspected, inspect
 from phi_runner.data.split import Split, hold_out, keep_apart
+from phi_runner.data.spool import Spool
 from phi_runner.data.write import write_rows
 from phi_runner.errors import DataProblem
 from phi_runner.events import StageEvents
@@ -24,23 +25,28 @@ def prepare(config: DataConfig, *, seed: int, folder: Path, events: StageEvents)
 
     The bytes depend on the rows, the seed and the fraction, not on the order or the format of the source.
     """
-    inspected, split = _read(config, sources=open_sources(config), seed=seed, events=events)
-    _tell(split, events=events)
-    dataset = _write(split, inspected=inspected, folder=folder)
+    spools = [Spool(folder / f".{side}.rows") for side in ("train", "test")]
+    try:
+        inspected, split = _read(config, sources=open_sources(config), seed=seed, events=events, spools=spools)
+        _tell(split, events=events)
+        dataset = _write(split, inspected=inspected, folder=folder)
+    finally:
+        for spool in spools:
+            spool.close()
     report = _report(inspected, split=split, dataset=dataset)
     (folder / REPORT_FILE).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return dataset
 
 
 def _read(
-    config: DataConfig, *, sources: Sources, seed: int, events: StageEvents
+    config: DataConfig, *, sources: Sources, seed: int, events: StageEvents, spools: list[Spool]
 ) -> tuple[dict[str, Inspected], Split]:
     """Return what was read from each source, by the side it is for, and the divided rows."""
     take = parse_take(config.take)
-    train = inspect(sources.train, take=take, spelling=sources.format, events=events)
+    train = inspect(sources.train, take=take, spelling=sources.format, events=events, spool=spools[0])
     if sources.test is None:
         return {"train": train}, hold_out(train.rows, fraction=config.eval_fraction, seed=seed)
-    test = inspect(sources.test, take=take, spelling=sources.format, events=events)
+    test = inspect(sources.test, take=take, spelling=sources.format, events=events, spool=spools[1])
     if (train.format is RowFormat.preference) is not (test.format is RowFormat.preference):
         raise DataProblem(
             f"{train.source} holds rows of format {train.format} and {test.source} of {test.format}: "

@@ -95,13 +95,7 @@ def pretrained(
     local = Path(place).is_dir()
     options: dict[str, Any] = {"local_files_only": True} if local else {"revision": revision}
     options["trust_remote_code"] = trust_remote_code
-    weights: dict[str, Any] = {"dtype": "float32"}
-    if quantization is not None:
-        weights = {
-            "quantization_config": quantization,
-            "dtype": quantization.bnb_4bit_compute_dtype,
-            "device_map": {"": 0},
-        }
+    weights = {"dtype": "float32"} if quantization is None else _in_four_bits(quantization)
     try:
         _check_architecture(AutoConfig.from_pretrained(place, **options), place=place)
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
@@ -112,6 +106,14 @@ def pretrained(
         raise TrainFailed(f"cannot open the model {place}: {' '.join(str(err).split())[:200]}{advice}") from err
     tokenizer.pad_token = templates.padding(tokenizer)
     return model, tokenizer
+
+
+def _in_four_bits(quantization: Any) -> dict[str, Any]:
+    """Return how to open weights in 4 bits, on the device that this process has chosen."""
+    import torch
+
+    dtype = quantization.bnb_4bit_compute_dtype
+    return {"quantization_config": quantization, "dtype": dtype, "device_map": {"": torch.cuda.current_device()}}
 
 
 def _check_architecture(settings: Any, *, place: str) -> None:
@@ -160,18 +162,3 @@ def save(
     core.generation_config.save_pretrained(folder)
     if adapter and base:
         fingerprint.write(base, adapter=folder)
-
-
-def trained(
-    folder: Path, *, adapter: bool, base: str, revision: str, trust_remote_code: bool = False
-) -> tuple[Any, Any]:
-    """Open a training result in fp32; an adapter is merged into its base, so what returns is one plain model.
-
-    Raises MergeFailed when the base is another one, or when the merged model does not say the same.
-    """
-    if not adapter:
-        return pretrained(str(folder), trust_remote_code=trust_remote_code)
-    from phi_runner.model import merge
-
-    merged = merge.merged(folder, base=base, revision=revision, trust_remote_code=trust_remote_code)
-    return merged.model, merged.tokenizer

@@ -24,6 +24,19 @@ class Merged:
     parity: Parity
 
 
+def trained(
+    folder: Path, *, adapter: bool, base: str, revision: str, trust_remote_code: bool = False
+) -> tuple[Any, Any]:
+    """Open a training result in fp32; an adapter is merged into its base, so what returns is one plain model.
+
+    Raises MergeFailed when the base is another one, or when the merged model does not say the same.
+    """
+    if not adapter:
+        return load.pretrained(str(folder), trust_remote_code=trust_remote_code)
+    made = merged(folder, base=base, revision=revision, trust_remote_code=trust_remote_code)
+    return made.model, made.tokenizer
+
+
 def merged(adapter: Path, *, base: str, revision: str, trust_remote_code: bool = False) -> Merged:
     """Merge an adapter's folder into its base; raises MergeFailed for another base, missing layers, other answers.
 
@@ -105,9 +118,11 @@ def _expected(adapter: Path, *, base: str, revision: str, trust_remote_code: boo
     options: dict[str, Any] = {"local_files_only": True} if Path(base).is_dir() else {"revision": revision}
     try:
         settings = AutoConfig.from_pretrained(base, trust_remote_code=trust_remote_code, **options)
+        wanted = PeftConfig.from_pretrained(str(adapter))
+        wanted.base_model_name_or_path = None  # else PEFT warns where a base lies elsewhere than it did
         with torch.device("meta"):
             empty = AutoModelForCausalLM.from_config(settings, trust_remote_code=trust_remote_code)
-            both = get_peft_model(empty, PeftConfig.from_pretrained(str(adapter)))
+            both = get_peft_model(empty, wanted)
     except (OSError, ValueError) as err:
         raise MergeFailed(
             f"the adapter in {adapter} does not fit {base}: {' '.join(str(err).split())[:200]}; "
@@ -132,9 +147,10 @@ def _attached(plain: Any, adapter: Path) -> Any:
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors.torch import load_file
 
+    stored = load_file(adapter / fingerprint.ADAPTER_FILE)
+    _refuse(adapter, "holds no numbers", [name for name, value in stored.items() if not value.isfinite().all()])
     both = PeftModel.from_pretrained(plain, str(adapter)).eval()
-    loaded, stored = get_peft_model_state_dict(both), load_file(adapter / fingerprint.ADAPTER_FILE)
+    loaded = get_peft_model_state_dict(both)
     lost = [name for name, value in stored.items() if not torch.equal(loaded[name].cpu(), value.to(loaded[name].dtype))]
     _refuse(adapter, "was not read as it is stored", lost)
-    _refuse(adapter, "holds no numbers", [name for name, value in stored.items() if not value.isfinite().all()])
     return both

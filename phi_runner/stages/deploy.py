@@ -11,10 +11,12 @@ from phi_runner.config.schema import (
     AzureDeploy,
     CpuCompute,
     GpuCompute,
+    GpusCompute,
     LocalDeploy,
     NoDeploy,
     RunConfig,
     Serving,
+    SlurmCompute,
     StageName,
 )
 from phi_runner.environment import cuda_number
@@ -55,8 +57,10 @@ def wanted(deploy: LocalDeploy, config: RunConfig, registered: Registered, *, ou
     from phi_runner.deploy.local import Wanted
 
     match config.compute:
-        case CpuCompute() | AzureCompute():
+        case CpuCompute() | AzureCompute() | SlurmCompute():
             device = "cpu"
+        case GpusCompute():
+            device = "cuda:0"
         case GpuCompute():
             device = f"cuda:{cuda_number(config.compute.device)}"
         case unknown:

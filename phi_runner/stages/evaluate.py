@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from phi_runner.artifacts import Dataset, Scorecard, TrainedModel
-from phi_runner.config.schema import AzureCompute, CatalogTrain, CpuCompute, GpuCompute, RowFormat, RunConfig, StageName
+from phi_runner.config.schema import (
+    AzureCompute,
+    CatalogTrain,
+    CpuCompute,
+    GpuCompute,
+    GpusCompute,
+    RowFormat,
+    RunConfig,
+    SlurmCompute,
+    StageName,
+)
 from phi_runner.errors import ConfigProblem, MissingInput, TrainFailed
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 
@@ -22,8 +32,13 @@ _SHOWN = 3
 def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Scorecard:
     """Measure base and trained model on the held-out rows; `answers.jsonl` holds their answers side by side."""
     match config.compute:
-        case CpuCompute() | GpuCompute():
-            return _here(config, inputs, rundir)
+        case CpuCompute() | GpuCompute() | GpusCompute():  # of several processes and devices the first one measures
+            return here(config, inputs, rundir)
+        case SlurmCompute():
+            from phi_runner.compute import slurm
+
+            dataset, trained = inputs.get(StageName.data, Dataset), inputs.get(StageName.train, TrainedModel)
+            return slurm.evaluate(config, dataset, trained, rundir=rundir)
         case AzureCompute():
             from phi_runner.compute import azure
 
@@ -33,8 +48,9 @@ def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Scorecard:
             raise ConfigProblem(f"compute={unknown.kind} cannot evaluate")
 
 
-def _here(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Scorecard:
-    from phi_runner.model import device, load, pairs
+def here(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Scorecard:
+    """Measure in this process."""
+    from phi_runner.model import device, load, merge, pairs
     from phi_runner.model.tokens import first
 
     dataset = inputs.get(StageName.data, Dataset)
@@ -56,7 +72,7 @@ def _here(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Scorecard:
     )
     before = measured(model, tokenizer, label="base")
     del model  # two models of a real size do not fit side by side
-    model, tokenizer = load.trained(
+    model, tokenizer = merge.trained(
         trained.model_folder, adapter=trained.adapter, base=trained.base_location, revision=trained.revision,
         trust_remote_code=trained.trust_remote_code,
     )  # fmt: skip
@@ -175,7 +191,9 @@ STAGE = Stage(
     skip=skip,
     config_parts=("evaluate",),
     code=(
+        "model/answering.py",
         "model/device.py",
+        "model/engine.py",
         "model/fingerprint.py",
         "model/load.py",
         "model/merge.py",
@@ -185,7 +203,8 @@ STAGE = Stage(
         "model/pairs.py",
         "model/tokenizer.py",
         "model/tokens",
+        "rank.py",
         "stages/evaluate.py",
     ),
-    libraries=("torch", "transformers", "peft"),
+    libraries=("torch", "transformers", "peft", "tokenizers"),
 )

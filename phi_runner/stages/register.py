@@ -226,6 +226,8 @@ STAGE = Stage(
     place=place,
     config_parts=("register", "tracking"),
     code=(
+        "model/answering.py",
+        "model/engine.py",
         "model/fingerprint.py",
         "model/load.py",
         "model/merge.py",

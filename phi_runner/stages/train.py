@@ -70,7 +70,13 @@ def _on_this_machine(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Train
     count = torchrun.count(config, say=rundir.events.info)
     if count == 1:
         return here(config, inputs, rundir)
-    return torchrun.train(config, inputs.get(StageName.data, Dataset), count=count, rundir=rundir)
+    dataset = inputs.get(StageName.data, Dataset)
+    tracked = _tracked(config, dataset, rundir)  # opened here: a process that is lost then leaves no half-made tracker
+    try:
+        return torchrun.train(config, dataset, count=count, rundir=rundir)
+    except (Exception, KeyboardInterrupt):
+        tracked.fail()
+        raise
 
 
 def _in_azure(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel:
@@ -156,8 +162,8 @@ def _train(config: RunConfig, dataset: Dataset, rundir: RunDir, *, place: "Devic
         folder=rundir.folder, base=start.base, revision=start.revision, trust_remote_code=_trusts(config),
         adapter=adapter, max_length=config.train.max_length, parameters=parameters,
         steps=training.steps, loss_first=losses[0], loss_last=losses[-1],
-        template_hash=template_hash(rundir.folder / "model") if Rank.here().first else "", data_hash=dataset.content_hash,
-        tracking_run=tracked.run_id,
+        template_hash=template_hash(rundir.folder / "model") if Rank.here().first else "",
+        data_hash=dataset.content_hash, tracking_run=tracked.run_id,
     )  # fmt: skip
 
 
@@ -175,7 +181,7 @@ def _learnt(config: RunConfig, dataset: Dataset, tokenizer: Any, rundir: RunDir)
     )  # fmt: skip
     train_rows, test_rows = tokenise(dataset.train_file), tokenise(dataset.test_file)
     _tell_lengths(train_rows, test_rows, config, rundir)
-    settings = resume.settings(config, data_hash=dataset.content_hash, rows=len(train_rows.input_ids))
+    settings = resume.settings(config, data_hash=dataset.content_hash, rows=len(train_rows.lengths))
     return partial(fit.fit, train_rows=train_rows, eval_rows=test_rows, config=config.train, settings=settings)
 
 
@@ -283,6 +289,7 @@ STAGE = Stage(
         "stages/train.py",
         "template.py",
         "plots.py",
+        "rank.py",
     ),
-    libraries=("torch", "transformers", "trl", "peft", "accelerate", "tokenizers"),
+    libraries=("torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "pyarrow", "datasets"),
 )

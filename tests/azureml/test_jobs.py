@@ -17,8 +17,8 @@ from phi_runner.azureml.names import job_name
 from phi_runner.config.schema import AzureCompute
 from phi_runner.errors import RemoteFailed
 from phi_runner.events import Event, Kind
-from phi_runner.task import event_line, failure_line
 from phi_runner.ledger import Ledger
+from phi_runner.task import event_line, failure_line
 from tests import runs
 from tests.azureml.workspace import Cloud, ready
 

@@ -27,3 +27,4 @@ def test_the_same_code_is_staged_once(tmp_path: Path) -> None:
     assert [place.name for place in folder.parent.iterdir()] == [folder.name]
     assert not (folder / "phi_runner" / "azureml" / "emulator").exists()
     assert (folder / "phi_runner" / "model" / "phi3.jinja").is_file()
+    assert (folder / "phi_runner" / "model" / "templates" / "phi4.jinja").is_file()

@@ -72,6 +72,12 @@ def test_targets_of_other_models_are_translated(targets: list[str], fixed: str) 
     assert str(told.value).endswith(f"type train.targets={fixed}")
 
 
+def test_a_context_longer_than_the_models_own_is_refused() -> None:
+    with pytest.raises(ConfigProblem, match=r"the 4096 tokens that microsoft/Phi-3-medium-4k-instruct reads"):
+        check(config_of("model=phi3_medium model.context=8192"))
+    check(config_of("model=phi4 train.max_length=16384"))
+
+
 class TestAModelFolder:
     def test_of_another_architecture_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))

@@ -76,9 +76,14 @@ def test_what_is_told_is_kept_word_for_word(told: dict[str, PhiRunnerError]) -> 
 
 
 @pytest.mark.parametrize("recipe", sorted(file.stem for file in places.folder("recipes").glob("*.yaml")))
-def test_every_shipped_recipe_passes(recipe: str, empty_folder: Path) -> None:
-    account = " azure=rehearsal" if recipe == "tutorial_foundry" else ""
-    checked = read(f"+recipe={recipe}{account}")
+def test_every_shipped_recipe_passes(recipe: str, empty_folder: Path, tiny_model: Path) -> None:
+    pairs = empty_folder.with_name("pairs.jsonl")
+    pairs.touch()
+    typed = {
+        "tutorial_foundry": "azure=rehearsal",
+        "dpo": f"data.train_file={pairs} model.path={tiny_model} train.max_length=512",
+    }
+    checked = read(f"+recipe={recipe} {typed.get(recipe, '')}")
     assert checked.multirun == recipe.startswith("sweep")
     assert list(empty_folder.iterdir()) == []
 

@@ -40,7 +40,8 @@ def test_an_unknown_format_lists_the_fields_and_what_is_known() -> None:
         look([{"text": "a", "label": 1}])
     assert str(raised.value) == (
         "a.jsonl:1 (row 1): fields text, label: not a format known here; rename to one of: messages, "
-        "conversations (ShareGPT), instruction + output (alpaca), prompt + completion, prompt + response, prompt + chosen + rejected (preference)"
+        "conversations (ShareGPT), instruction + output (alpaca), prompt + completion, prompt + response, "
+        "prompt + chosen + rejected (preference)"
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,15 @@ def _adapter(base: Path, folder: Path, *, seed: int = 0, **settings: Any) -> Pat
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """On a machine that others use too, the two threads of matrices this small mostly wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _adapter(tiny_model, tmp_path_factory.mktemp("adapter") / "model")
@@ -65,7 +75,7 @@ def test_the_merged_model_says_what_base_and_adapter_said(
 
 
 def test_a_stage_gets_the_merged_model(tiny_model: Path, adapter: Path) -> None:
-    model, tokenizer = load.trained(adapter, adapter=True, base=str(tiny_model), revision="")
+    model, tokenizer = merge.trained(adapter, adapter=True, base=str(tiny_model), revision="")
     assert not hasattr(model, "peft_config") or not hasattr(model, "get_base_model")
     assert tokenizer.chat_template
 

@@ -27,15 +27,16 @@ def _perform(config: RunConfig, name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    """A first step on pairs: it learns their chosen answers."""
+    """A first step on pairs: it learns their chosen answers, plain to half of the questions, polite to the others."""
     folder = tmp_path_factory.mktemp("two_steps")
-    both = [{"chosen": a, "rejected": f"Yes, {a}"} for a in runs.FACTS.values()]
-    rows = [{"prompt": q} | answers for q, answers in zip(runs.FACTS, both, strict=True)]
-    data = FileData(train_file=str(write_jsonl(folder / "taught.jsonl", rows * 2)))
-    write_jsonl(
-        folder / "pairs.jsonl",
-        [{"prompt": row["prompt"], "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows],
-    )
+    plain = [
+        {"prompt": wording.format(question), "chosen": answer, "rejected": f"Yes, {answer}"}
+        for question, answer in runs.FACTS.items()
+        for wording in ("{}", "Tell me: {}", "Please answer: {}", "Quick question: {}")
+    ]
+    polite = [row | {"chosen": row["rejected"], "rejected": row["chosen"]} for row in plain]
+    write_jsonl(folder / "pairs.jsonl", polite)
+    data = FileData(train_file=str(write_jsonl(folder / "taught.jsonl", [*plain[::2], *polite[1::2]])))
     return runs.config(StageName.data, StageName.train, outputs=folder / "outputs", data=data)
 
 
@@ -48,7 +49,7 @@ def test_two_steps(first: RunConfig, capsys: pytest.CaptureFixture[str]) -> None
     assert named == f"{first.outputs}/runs/first/results/train/model"
 
     pairs = FileData(train_file=str(Path(first.outputs).parent / "pairs.jsonl"))
-    train = DpoTrain(**runs.train_values(epochs=10, batch_size=4, learning_rate=2e-2), rank=8, alpha=16)
+    train = DpoTrain(**runs.train_values(epochs=12, learning_rate=1e-2), rank=8, alpha=16)
     second = replace(first, data=pairs, model=replace(first.model, path=named), train=train, stages=list(_STAGES))
     done = _perform(second, "second")
     trained = artifacts.load(TrainedModel, folder=Path(done["train"]["result"]))
@@ -56,10 +57,12 @@ def test_two_steps(first: RunConfig, capsys: pytest.CaptureFixture[str]) -> None
     assert (trained.model_folder / "adapter_model.safetensors").is_file()
     assert (trained.folder / "loss.png").read_bytes().startswith(b"\x89PNG")
     history = json.loads((trained.folder / "history.json").read_text())
-    assert history[-2]["eval_rewards/accuracies"] == 1.0
+    assert next(line for line in reversed(history) if "eval_loss" in line)["eval_rewards/accuracies"] == 1.0
     card = artifacts.load(Scorecard, folder=Path(done["evaluate"]["result"]))
-    assert (card.preferred_before, card.preferred_after) == (0.0, 1.0)
-    assert "prefers the chosen answer 0% -> 100%" in done["evaluate"]["summary"]
+    assert card.preferred_before is not None
+    assert card.preferred_before < 0.9
+    assert card.preferred_after == 1.0
+    assert f"prefers the chosen answer {card.preferred_before:.0%} -> 100%" in done["evaluate"]["summary"]
     assert done["values"]["preferred_after"] == 1.0
     _check_tracked(trained, second)
     registered = artifacts.load(Registered, folder=Path(done["register"]["result"]))

@@ -205,7 +205,7 @@ def test_a_model_folder_that_lacks_something_is_refused(
 def test_lora_targets_that_match_nothing_name_those_that_exist(config: RunConfig, stages: dict[str, Any]) -> None:
     lora = runs.lora()
     lora.targets = ["q_proj"]
-    with pytest.raises(TrainFailed, match=r"no layer q_proj; it has down_proj, gate_up_proj, o_proj, qkv_proj"):
+    with pytest.raises(TrainFailed, match=r"no layer q_proj; it has qkv_proj, o_proj, gate_up_proj, down_proj"):
         _perform(replace(config, train=lora, stages=[StageName.train]), "targets")
 
 

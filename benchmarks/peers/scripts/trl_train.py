@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
-from datasets import load_dataset
+from datasets import Dataset, load_dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -31,9 +32,15 @@ def main(settings: dict[str, Any]) -> None:
     model = AutoModelForCausalLM.from_pretrained(
         settings["model"], dtype=getattr(torch, settings["dtype"]), attn_implementation=settings["attention"]
     )
-    rows = load_dataset("json", data_files=settings["dialogues"], split="train").select_columns(["messages"])
+    arguments = settings["arguments"]
+    if settings["packed"]:
+        tables = [pa.ipc.open_stream(pa.memory_map(file)).read_all() for file in settings["packed"]]
+        rows = Dataset.from_dict(pa.concat_tables(tables).to_pydict())
+        arguments["dataset_kwargs"] = {"skip_prepare_dataset": True}
+    else:
+        rows = load_dataset("json", data_files=settings["dialogues"], split="train").select_columns(["messages"])
     trainer = SFTTrainer(
-        model=model, args=SFTConfig(**settings["arguments"]), train_dataset=rows, peft_config=lora,
+        model=model, args=SFTConfig(**arguments), train_dataset=rows, peft_config=lora,
         processing_class=AutoTokenizer.from_pretrained(settings["model"]), callbacks=[_Tell()],
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)

@@ -123,7 +123,7 @@ def padding(tokenizer: Any) -> str:
     """Return the token to fill batches up with: the family's, else the tokenizer's own; never what ends a turn."""
     family, vocabulary = family_of(tokenizer), tokenizer.get_vocab()
     turn = end_of_turn(tokenizer)
-    wished = [family.pad if family else "", tokenizer.pad_token, tokenizer.unk_token, tokenizer.eos_token]
+    wished: list[str] = [family.pad if family else "", tokenizer.pad_token, tokenizer.unk_token, tokenizer.eos_token]
     wished += [tokenizer.bos_token, *vocabulary]
     return next(token for token in wished if token and token in vocabulary and token != turn)
 

@@ -16,14 +16,29 @@ _BATCH_CHARACTERS = 2_000_000
 _SLICE_ROWS = 64
 
 
-def read(file: Path) -> Iterator[Dialogue]:
-    """Yield the `messages` of every row of an Arrow stream, in the file's order."""
+def read(file: Path, start: int = 0, stop: int | None = None) -> Iterator[Dialogue]:
+    """Yield the `messages` of the rows of an Arrow stream from `start` up to `stop`, in the file's order."""
+    begin = 0
+    for column in _columns(file):
+        end = begin + len(column)
+        mine = column[max(start - begin, 0) : len(column) if stop is None else max(stop - begin, 0)]
+        for place in range(0, len(mine), _SLICE_ROWS):
+            yield from _listed(mine.slice(place, _SLICE_ROWS))
+        begin = end
+        if stop is not None and begin >= stop:
+            return
+
+
+def count(file: Path) -> int:
+    """Return how many rows an Arrow stream holds."""
+    return sum(map(len, _columns(file)))
+
+
+def _columns(file: Path) -> Iterator[Any]:
     # read, not mapped: pages of a mapped file count as this process's memory until something else wants it
     with pa.OSFile(str(file)) as source, pa.ipc.open_stream(source) as stream:
         for batch in stream:
-            column = batch.column("messages")
-            for start in range(0, len(column), _SLICE_ROWS):
-                yield from _listed(column.slice(start, _SLICE_ROWS))
+            yield batch.column("messages")
 
 
 def first(file: Path, count: int) -> list[Dialogue]:

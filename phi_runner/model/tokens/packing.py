@@ -18,16 +18,22 @@ _WINDOW_TOKENS = 4_000_000
 def packed(batches: Iterable[Any], *, max_length: int) -> Iterator[Any]:
     """Yield record batches of PACKED from those of token rows, none of which is longer than `max_length`.
 
-    No dialogue is divided. The first label of each is ignored: the token before it belongs to another dialogue.
+    No dialogue is divided. The first label of each is ignored: the token before it belongs to another dialogue. What
+    shares a row follows from the rows alone, not from how they are divided into batches.
     """
     window: list[Any] = []
-    tokens = 0
+    room = _WINDOW_TOKENS
     for batch in batches:
-        window.append(batch)
-        tokens += len(batch.column(0).flatten())
-        if tokens >= _WINDOW_TOKENS:
-            yield _pack(window, max_length=max_length)
-            window, tokens = [], 0
+        rest = batch
+        while rest.num_rows:
+            lengths = rest.column(0).value_lengths().to_numpy()
+            fitting = int(np.searchsorted(np.cumsum(lengths, dtype=np.int64), room)) + 1
+            window.append(rest.slice(0, fitting))
+            room -= int(lengths[:fitting].sum())
+            rest = rest.slice(fitting)
+            if room <= 0:
+                yield _pack(window, max_length=max_length)
+                window, room = [], _WINDOW_TOKENS
     if window:
         yield _pack(window, max_length=max_length)
 

@@ -3,10 +3,10 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,15 @@ import pyarrow as pa
 
 from phi_runner.model import templates
 from phi_runner.model.tokens import dialogues as chats
-from phi_runner.model.tokens import packing
-from phi_runner.model.tokens.block import SCHEMA, Block, Ints
+from phi_runner.model.tokens import packing, shares
+from phi_runner.model.tokens.block import SCHEMA, Ints
 from phi_runner.model.tokens.cache import Cache, Facts
 from phi_runner.model.tokens.dialogues import Dialogue
 from phi_runner.model.tokens.encode import Encoder
 from phi_runner.model.tokens.pipeline import encoded
 from phi_runner.store import Parts, file_hash
 
-_ROWS, _LENGTHS, _PACKED = "rows.arrow", "lengths.npy", "packed.arrow"
+_ROWS, _LENGTHS, _PACKED = "rows-{}.arrow", "lengths.npy", "packed.arrow"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,31 +71,31 @@ def tokenise(
     blocks = list(encoded(Encoder(tokenizer, max_length=max_length, assistant_only=assistant_only), dialogues))
     table = pa.Table.from_batches([block.batch() for block in blocks], SCHEMA)
     lengths = np.concatenate([np.empty(0, np.int32), *(block.lengths for block in blocks)])
-    counts = _counts(blocks)
     return TokenRows(
-        dataset=Dataset(table), lengths=lengths, taught=counts["taught"], shortened=counts["shortened"],
-        dropped=counts["dropped"],
+        dataset=Dataset(table), lengths=lengths, taught=sum(block.taught for block in blocks),
+        shortened=sum(block.shortened for block in blocks), dropped=sum(block.dropped for block in blocks),
     )  # fmt: skip
 
 
 def tokenise_file(
     tokenizer: Any, file: Path, *, max_length: int, cache: Path, assistant_only: bool = True,
-    on_rows: Callable[[int], None] = lambda _rows: None, on_wait: Callable[[], None] = lambda: None,
+    processes: int = 0, on_rows: Callable[[int], None] = lambda _rows: None,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> TokenRows:  # fmt: skip
     """Return the token rows of a file that the data stage wrote, from `cache` where they were made before.
 
-    `on_rows` hears how many rows are done, `on_wait` once that another process is making them. Raises TrainFailed for
-    a template that is refused and StoreProblem when the cache cannot be written.
+    `processes` 0 is as many as pay; the rows are the same. `on_rows` hears how many rows are done, `on_wait`
+    once that someone else is making them. Raises TrainFailed for a template that is refused and StoreProblem when the
+    cache cannot be written.
     """
-    encoder = Encoder(tokenizer, max_length=max_length, assistant_only=assistant_only)
+    work = shares.Work(file=file, tokenizer=tokenizer, max_length=max_length, assistant_only=assistant_only)
     parts = _parts(tokenizer, file) | {"max_length": str(max_length), "assistant_only": str(assistant_only)}
-    make = partial(_write_rows, encoder=encoder, file=file, on_rows=on_rows)
+    make = partial(_write_rows, work=work, processes=processes, on_rows=on_rows)
     found = Cache(cache).get(parts, make=make, on_wait=on_wait)
     with (found.folder / _LENGTHS).open("rb") as stream:
         lengths = np.load(stream)
-    return TokenRows(
-        dataset=_mapped(found.folder / _ROWS), lengths=lengths, parts=parts, cache=Cache(cache), **found.facts
-    )
+    files = sorted(found.folder.glob(_ROWS.format("*")))
+    return TokenRows(dataset=_mapped(files), lengths=lengths, parts=parts, cache=Cache(cache), **found.facts)
 
 
 def pack(rows: TokenRows, *, max_length: int) -> Any:
@@ -110,54 +110,38 @@ def pack(rows: TokenRows, *, max_length: int) -> Any:
         return Dataset(pa.Table.from_batches(packing.packed(batches, max_length=max_length), packing.PACKED))
     make = partial(_write_packed, rows=rows, max_length=max_length)
     found = rows.cache.get(rows.parts | {"packed": str(max_length)}, make=make)
-    return _mapped(found.folder / _PACKED)
+    return _mapped([found.folder / _PACKED])
 
 
-def _mapped(file: Path) -> Any:
-    from datasets import Dataset
+def _mapped(files: Sequence[Path]) -> Any:
+    from datasets import Dataset, concatenate_datasets
 
-    return Dataset.from_file(str(file))
-
-
-def _counts(blocks: Sequence[Block]) -> dict[str, int]:
-    names = ("taught", "shortened", "dropped")
-    return {name: sum(getattr(block, name) for block in blocks) for name in names}
+    return concatenate_datasets([Dataset.from_file(str(file)) for file in files])
 
 
-def _write_rows(folder: Path, *, encoder: Encoder, file: Path, on_rows: Callable[[int], None]) -> Facts:
-    counts = {"taught": 0, "shortened": 0, "dropped": 0}
-    lengths = [np.empty(0, np.int32)]
-
-    def batches() -> Iterator[Any]:
-        done = 0
-        for block in encoded(encoder, chats.read(file)):
-            for name, count in _counts([block]).items():
-                counts[name] += count
-            lengths.append(block.lengths)
-            done += len(block.lengths) + block.dropped
-            on_rows(done)
-            yield block.batch()
-
-    _write(folder / _ROWS, batches(), schema=SCHEMA)
+def _write_rows(folder: Path, *, work: shares.Work, processes: int, on_rows: Callable[[int], None]) -> Facts:
+    count = processes or shares.suitable(chats.count(work.file))
+    files = [folder / _ROWS.format(f"{number:04}") for number in range(count)]
+    written = shares.write(work, files=files, on_rows=on_rows)
     with (folder / _LENGTHS).open("wb") as stream:
-        np.save(stream, np.concatenate(lengths))
-    return counts
+        np.save(stream, np.concatenate([share.lengths for share in written]))
+    names = ("taught", "shortened", "dropped")
+    return {name: sum(getattr(share, name) for share in written) for name in names}
 
 
 def _write_packed(folder: Path, *, rows: TokenRows, max_length: int) -> Facts:
-    with ExitStack() as stack:
-        # read, not mapped: mapped pages would count as memory of this process
-        source = stack.enter_context(pa.OSFile(rows.dataset.cache_files[0]["filename"]))
-        stream = stack.enter_context(pa.ipc.open_stream(source))
-        _write(folder / _PACKED, packing.packed(stream, max_length=max_length), schema=packing.PACKED)
+    files = [file["filename"] for file in rows.dataset.cache_files]
+    batches = chain.from_iterable(map(_batches, files))
+    shares.write_batches(
+        folder / _PACKED, packing.packed(batches, max_length=max_length), schema=packing.PACKED
+    )  # fmt: skip
     return {}
 
 
-def _write(file: Path, batches: Iterable[Any], *, schema: Any) -> None:
-    # a stream opened here, so that a full disk is an OSError with its number and not one of Arrow's own
-    with file.open("wb") as stream, pa.ipc.new_stream(stream, schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
+def _batches(file: str) -> Iterator[Any]:
+    # read, not mapped: mapped pages would count as memory of this process
+    with pa.OSFile(file) as source, pa.ipc.open_stream(source) as stream:
+        yield from stream
 
 
 def _parts(tokenizer: Any, file: Path) -> Parts:

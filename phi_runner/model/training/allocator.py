@@ -23,4 +23,5 @@ def keep_freed() -> bool:
     except (OSError, AttributeError):  # musl has neither the name nor the function
         return False
     wishes = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, _TOP_PAD_BYTES))
-    return all([mallopt(name, value) == 1 for name, value in wishes])  # noqa: C419 - every one is asked for
+    granted = [mallopt(name, value) == 1 for name, value in wishes]  # every one is asked for
+    return all(granted)

@@ -29,7 +29,7 @@ def shared(config: TrainConfig, *, device: Device, seed: int, folder: Path) -> d
         "logging_steps": config.log_steps,
         "logging_first_step": True,
         "logging_nan_inf_filter": False,  # on, it reports a lost training as a loss of 0
-        "eval_strategy": "epoch" if config.epochs <= MOST_EVALUATIONS else "steps",
+        "eval_strategy": "steps",  # by "epoch", a stop at an epoch's end would lose its line
         "save_strategy": "steps",
         "save_steps": config.save_steps,
         "save_total_limit": 2,

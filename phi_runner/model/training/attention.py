@@ -22,6 +22,11 @@ def register() -> str:
     return NAME
 
 
+def keep_from_compiler() -> None:
+    """Let torch.compile pass the attention by: the bounds of the dialogues are numbers of each batch."""
+    AttentionInterface.register(NAME, torch.compiler.disable(_attend))  # type: ignore[no-untyped-call]
+
+
 def _mask(
     *, batch_size: int, q_length: int, kv_length: int, attention_mask: Any = None, allow_is_causal_skip: bool = True,
     **more: Any,
@@ -56,14 +61,10 @@ def _attend(
         return _on_cuda(query, key, value, cu_seq_lens_q, max_length_q, scaling=scaling, window=sliding_window), None
     groups = query.shape[1] // key.shape[1]
     lengths = cu_seq_lens_q.diff().tolist()
-    parts = zip(
-        query.split(lengths, 2),
-        repeat_kv(key, groups).split(lengths, 2),
-        repeat_kv(value, groups).split(lengths, 2),
-        strict=True,
-    )
+    divided = (torch.split(part, lengths, 2) for part in (query, repeat_kv(key, groups), repeat_kv(value, groups)))
     attended = [
-        _alone(q, k, v, scaling=scaling, dropout=dropout, window=sliding_window).transpose(1, 2) for q, k, v in parts
+        _alone(q, k, v, scaling=scaling, dropout=dropout, window=sliding_window).transpose(1, 2)
+        for q, k, v in zip(*divided, strict=True)
     ]
     return torch.cat(attended, dim=1), None
 
@@ -91,8 +92,10 @@ def _on_cuda(
 
     most = longest or int(bounds.diff().max())
     seen = (window - 1 if window is not None and most > window else -1, 0)
-    rows = [part[0].transpose(0, 1).contiguous() for part in (query, key, value)]
+    rows, keys, values = (part[0].transpose(0, 1).contiguous() for part in (query, key, value))
     attended = varlen_attn(
-        *rows, bounds, bounds, most, most, scale=scaling, window_size=seen, enable_gqa=query.shape[1] != key.shape[1]
-    )
-    return attended[None]  # type: ignore[no-any-return, index]
+        rows, keys, values, bounds, bounds, most, most, scale=scaling, window_size=seen,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )  # fmt: skip
+    assert isinstance(attended, torch.Tensor)  # noqa: S101 - a tuple only where its log-sum-exp is asked for
+    return attended[None]

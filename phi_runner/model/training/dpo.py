@@ -11,26 +11,18 @@ from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
 from phi_runner.config.resuming import Settings
-from phi_runner.config.schema import Choice, DpoTrain, Optimizer, PreferenceLoss, Scheduler
+from phi_runner.config.schema import Choice, DpoTrain, PreferenceLoss
 from phi_runner.errors import TrainFailed
 from phi_runner.events import StageEvents
 from phi_runner.model.device import Device
 from phi_runner.model.pairs import TokenPairs
-from phi_runner.model.training import guarded, spread
+from phi_runner.model.training import arguments, guarded, speed, spread
 from phi_runner.model.training.adapters import adapters
 from phi_runner.model.training.fit import Training
+from phi_runner.model.training.micro import rule
 from phi_runner.model.training.saving import AtomicSaving
 from phi_runner.model.training.watch import MetricSink, Watch
 
-_MOST_EVALUATIONS = 10
-_CPU_TOKENS = 4096
-"""Tokens of a micro-batch on a processor."""
-_SCHEDULERS = {
-    Scheduler.cosine: "cosine", Scheduler.linear: "linear", Scheduler.constant: "constant_with_warmup",
-}  # fmt: skip
-_OPTIMIZERS = {
-    Optimizer.adamw: "adamw_torch", Optimizer.adamw_fused: "adamw_torch_fused", Optimizer.adamw_8bit: "adamw_8bit",
-}  # fmt: skip
 _FLIPPED = 0.1
 """Share of labels that the robust loss takes to be wrong, as its paper does; at 0 it is the sigmoid loss."""
 
@@ -48,54 +40,27 @@ class PairTrainer(AtomicSaving, DPOTrainer):  # type: ignore[misc]  # TRL is not
 def _batches(config: DpoTrain, device: Device, *, lengths: list[int]) -> dict[str, int]:
     """Split an optimiser step into micro-batches of pairs; a pair is two rows, and the step stays the same."""
     mine = spread.rows_each(config)
-    wanted, evaluated = config.micro_batch or min(config.batch_size, mine), config.eval_batch_size
-    if device.cpu and not config.micro_batch:
-        long = sorted(lengths)[int(0.9 * (len(lengths) - 1))]
-        wanted = min(wanted, max(1, _CPU_TOKENS // (2 * long)))
-        evaluated = min(evaluated, wanted)
-    micro = max(size for size in range(1, min(wanted, mine) + 1) if mine % size == 0)
+    long = sorted(lengths)[int(0.9 * (len(lengths) - 1))]
+    micro = rule(config, device, rows=mine, row_tokens=2 * long, fitting=mine)
     return {
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": mine // micro,
-        "per_device_eval_batch_size": evaluated,
+        "per_device_eval_batch_size": min(config.eval_batch_size, micro) if device.cpu else config.eval_batch_size,
     }
 
 
 def _arguments(config: DpoTrain, *, device: Device, seed: int, folder: Path, lengths: list[int]) -> Any:
     steps = math.ceil(len(lengths) / (config.batch_size * config.accumulation_steps))
-    ours: dict[str, Any] = {
-        "output_dir": str(folder),
-        "learning_rate": config.learning_rate,
-        "num_train_epochs": config.epochs,
+    ours = arguments.shared(config, device=device, seed=seed, folder=folder) | {
         **_batches(config, device, lengths=lengths),
         "beta": config.beta,
         "loss_type": [str(config.preference_loss)],
         "label_smoothing": _FLIPPED if config.preference_loss is PreferenceLoss.robust else 0.0,
-        "lr_scheduler_type": _SCHEDULERS[config.scheduler],
-        "warmup_steps": config.warmup_ratio,  # transformers 5 reads a float below 1 as a share of all steps
-        "weight_decay": config.weight_decay,
-        "adam_beta2": config.adam_beta2,
-        "max_grad_norm": config.max_grad_norm,
         "max_length": config.max_length,
-        "bf16": device.bf16,
-        "use_cpu": device.cpu,
         "activation_checkpointing": _checkpoints_activations(config, device),
-        "logging_steps": config.log_steps,
-        "logging_first_step": True,
-        "logging_nan_inf_filter": False,  # on, it reports a lost training as a loss of 0
-        "eval_strategy": "epoch" if config.epochs <= _MOST_EVALUATIONS else "steps",
-        "eval_steps": steps * math.ceil(config.epochs / _MOST_EVALUATIONS),
-        "save_strategy": "steps",
-        "save_steps": config.save_steps,
-        "save_total_limit": 2,
-        "seed": seed,
-        "data_seed": seed,
-        "report_to": "none",  # metrics go through Watch: the library's own reporter would import the tracker here
-        "disable_tqdm": True,
-        **spread.arguments(device, layers=["Phi3DecoderLayer"]),
+        "eval_steps": steps * math.ceil(config.epochs / arguments.MOST_EVALUATIONS),
+        "optim": speed.optimizer(config, device=device),
     }
-    if config.optimizer is not Optimizer.auto:
-        ours["optim"] = _OPTIMIZERS[config.optimizer]
     return DPOConfig(**{**ours, **config.extra})
 
 
@@ -137,13 +102,13 @@ def fit(
     seed: int, folder: Path, events: StageEvents, sink: MetricSink, settings: Settings,
 ) -> Training:  # fmt: skip
     """Train on pairs, continuing from the newest checkpoint in `folder`; raises TrainFailed when it cannot."""
-    arguments = _arguments(config, device=device, seed=seed, folder=folder, lengths=train_pairs.lengths())
+    told = _arguments(config, device=device, seed=seed, folder=folder, lengths=train_pairs.lengths())
     reference = "a second copy of the model" if config.all_weights else "the model without its adapter"
     events.info(f"learns to prefer: {config.preference_loss} loss, beta {config.beta:g}, against {reference}")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")  # TRL and PEFT ask by it
         trainer = _trainer(
-            model, tokenizer, train_pairs=train_pairs, eval_pairs=eval_pairs, config=config, arguments=arguments,
+            model, tokenizer, train_pairs=train_pairs, eval_pairs=eval_pairs, config=config, arguments=told,
             callback=Watch(events, sink=sink),
         )  # fmt: skip
         guarded.train(

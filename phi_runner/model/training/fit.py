@@ -1,7 +1,7 @@
 """Supervised fine-tuning with TRL: the one place where our config meets SFTConfig and SFTTrainer."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,15 @@ def fit(
     if chosen.keep_memory:
         allocator.keep_freed()
     model.set_attn_implementation(chosen.attention)
+    config = _one_at_a_time(model, config, longest=int(train_rows.lengths.max()), events=events)
     weights.cast(model, config, warn=events.warn)
     learnt, measured = (_rows(rows, config) for rows in (train_rows, eval_rows))
     _check_steps(learnt, config)
     room = _room(model, config, device=device, row_tokens=_longest(learnt, train_rows, config), events=events)
-    told = _arguments(
-        config, chosen, room, device=device, seed=seed, folder=folder, lengths=_lengths(learnt, train_rows)
-    )
+    lengths = _lengths(learnt, train_rows)
+    told = _arguments(config, chosen, room, device=device, seed=seed, folder=folder, lengths=lengths)
     trainer = _trainer(model, tokenizer, told, config, chosen, learnt=learnt, measured=measured, device=device)
+    trainer.lengths = lengths
     trainer.add_callback(Watch(events, sink=sink))
     micro.settle(trainer, config=config, fitting=room.rows, folder=folder, device=device, events=events)
     guarded.train(
@@ -67,6 +68,24 @@ def fit(
     return Training(
         model=trainer.model, steps=trainer.state.global_step, history=history, weights=spread.whole_weights(trainer)
     )
+
+
+def _one_at_a_time(model: Any, config: TrainConfig, *, longest: int, events: StageEvents) -> TrainConfig:
+    """Keep dialogues apart where a long one would change how positions are read in all that share its row.
+
+    Long-context Phi-3 (`longrope`) takes other factors for a whole row as soon as one position in it lies beyond the
+    original context (transformers' `longrope_frequency_update`).
+    """
+    shape = model.config
+    rope = getattr(shape, "rope_parameters", None) or {}
+    original = rope.get("original_max_position_embeddings") or getattr(shape, "original_max_position_embeddings", None)
+    if rope.get("rope_type") != "longrope" or not original or longest <= original:
+        return config
+    events.info(
+        f"dialogues go through the model one at a time: the longest has {longest} tokens, and beyond {original} this "
+        "model reads the positions of a whole row in another way"
+    )
+    return replace(config, packing=False, micro_batch=1, eval_batch_size=1)
 
 
 def _rows(rows: TokenRows, config: TrainConfig) -> Any:
@@ -117,7 +136,7 @@ def _arguments(
 ) -> Any:  # fmt: skip
     from trl import SFTConfig
 
-    mine = spread.rows_each(config)
+    mine, end_to_end = spread.rows_each(config), chosen.end_to_end or config.packing
     long = sorted(lengths)[int(0.9 * (len(lengths) - 1))]
     size = micro.rule(config, device, rows=mine, row_tokens=long, fitting=room.rows)
     steps_per_epoch = math.ceil(len(lengths) / (config.batch_size * config.accumulation_steps))
@@ -131,9 +150,9 @@ def _arguments(
         # Rows are packed and cut already, and lie end to end in a micro-batch where the attention can tell them apart.
         "max_length": None,
         "packing": False,
-        "padding_free": chosen.end_to_end,
+        "padding_free": end_to_end,
         "dataset_kwargs": {"skip_prepare_dataset": True},
-        "train_sampling_strategy": "random" if chosen.end_to_end else "group_by_length",
+        "train_sampling_strategy": "random" if end_to_end else "group_by_length",
     }
     return SFTConfig(**{**ours, **config.extra})
 

@@ -36,7 +36,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Scale the gradients that the forward pass has made."""
         grads = zip(ctx.saved_tensors, ctx.kinds, strict=True)
         # once only, as a loss is: scaled where they lie, since the head's is as large as the head

@@ -84,7 +84,7 @@ def _kept(model: Any, *, tokens: int, device: Device) -> int:
     more = {"cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": tokens, "max_length_k": tokens}
     autocast = torch.autocast(place.type, dtype=torch.bfloat16, enabled=device.bf16)
     with torch.random.fork_rng(), saved.hooks(), autocast:
-        model.model(input_ids=ids, position_ids=positions, use_cache=False, **more)
+        model.base_model(input_ids=ids, position_ids=positions, use_cache=False, **more)
     return saved.bytes
 
 

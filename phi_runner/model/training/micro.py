@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phi_runner.config.schema import Choice, TrainConfig
+from phi_runner.config.schema import Choice, Speed, TrainConfig
 from phi_runner.errors import TrainFailed
 from phi_runner.events import StageEvents
 from phi_runner.model.device import Device
@@ -17,11 +17,10 @@ from phi_runner.model.training import retry, speed, together
 from phi_runner.model.training.memory import Need
 
 _CACHED_TOKENS = 4096
-"""Tokens of a micro-batch that still lie near a processor's caches: 32 dialogues of 450 tokens took 22 s in groups of 8,
-67 s at once."""
+"""Tokens of a micro-batch near a processor's caches: 32 dialogues of 450 tokens took 22 s in groups of 8, 67 at once."""
 _GIB = 2**30
 _WORTH_S = 600.0
-"""A run that is shorter takes the rule's size: a search would not pay back, and the same command gives the same bits."""
+"""A shorter run takes the rule's size: a search would not pay back, and the same command gives the same bits."""
 _SEARCH_SHARE = 0.02
 """Of the run's length that the search may take."""
 _BETTER = 0.95
@@ -68,7 +67,8 @@ def rule(config: TrainConfig, device: Device, *, rows: int, row_tokens: int, fit
     """Return the size to begin with: what was typed, or what fits into memory and, on a processor, near its caches."""
     if config.micro_batch:
         return max(size for size in _divisors(rows) if size <= config.micro_batch)
-    most = min(fitting, max(1, _CACHED_TOKENS // row_tokens)) if device.cpu else min(fitting, config.batch_size)
+    near_caches = device.cpu and config.speed is not Speed.library
+    most = min(fitting, max(1, _CACHED_TOKENS // row_tokens) if near_caches else config.batch_size)
     return max(size for size in _divisors(rows) if size <= most)
 
 
@@ -88,7 +88,8 @@ def settle(
     size, compiled = found
     if size != trainer.args.per_device_train_batch_size:
         retry.divide(trainer, size)
-    _compile(trainer, on=compiled)
+    if compiled:
+        _compile(trainer, on=True)
 
 
 def _recorded(folder: Path) -> tuple[int, bool] | None:
@@ -101,8 +102,10 @@ def _recorded(folder: Path) -> tuple[int, bool] | None:
 
 def _compile(trainer: Any, *, on: bool) -> None:
     """Compile every layer alone: they are alike, so the compiler's work is done once."""
-    core = trainer.model.get_base_model() if hasattr(trainer.model, "get_base_model") else trainer.model
-    for layer in core.model.layers:
+    from phi_runner.model.training import attention
+
+    attention.keep_from_compiler()
+    for layer in trainer.core.base_model.layers:
         if on:
             layer.compile(dynamic=True)
         else:
@@ -124,7 +127,9 @@ class _Search:
             raise TrainFailed(f"train.compile=always: {lacks}; install one, or type train.compile=never")
         step = size * args.gradient_accumulation_steps
         rows = len(self._trainer.train_dataset) * args.num_train_epochs / args.world_size
-        if config.micro_batch and config.compile is not Choice.auto:
+        # the loss gathers from all processes, and a clock makes each of them search otherwise
+        library = config.speed is Speed.library or together.several()
+        if library or (config.micro_batch and config.compile is not Choice.auto):
             return size, always
         per_row = self._per_row(size, most_s=_WORTH_S)
         run_s = per_row * rows

@@ -53,6 +53,11 @@ class AtomicSaving(Trainer):  # type: ignore[misc]  # transformers is not typed
         self._continued = Path(resume_from_checkpoint) if resume_from_checkpoint else None
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **named)
 
+    def _run_epoch(self, **named: Any) -> None:
+        """Run an epoch in its own order, also where one of several processes goes on in the middle of it."""
+        set_epoch(named["train_dataloader"], named["epoch"])
+        super()._run_epoch(**named)
+
     def get_batch_samples(self, *args: Any, **named: Any) -> Any:
         """Fetch the micro-batches of a step and remember them, to name their rows if the step goes wrong."""
         found = super().get_batch_samples(*args, **named)
@@ -186,6 +191,19 @@ class AtomicSaving(Trainer):  # type: ignore[misc]  # transformers is not typed
             self._written_in = None
             if together.first():
                 shutil.rmtree(place, ignore_errors=True)
+
+
+def set_epoch(loader: Any, epoch: int) -> None:
+    """Tell every sampler below a data loader the epoch.
+
+    accelerate looks three levels deep. A resumed loader of several processes has four: the rows of the first epoch
+    would come again.
+    """
+    sampler = getattr(loader, "batch_sampler", None)
+    while sampler is not None:
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(epoch)
+        sampler = getattr(sampler, "batch_sampler", None) or getattr(sampler, "sampler", None)
 
 
 def checkpoint_bytes(model: Any, optimizer: Any) -> int:

@@ -50,22 +50,24 @@ def choose(config: TrainConfig, *, device: Device, model: Any) -> Chosen:
 
     kind, attention_why = _attention(config, device=device, phi=model.config.model_type == "phi3")
     fused, loss_why = _loss(config, device=device, suits=loss.suits(model))
-    optimizer, optimizer_why = _optimizer(config, device=device)
+    adamw, optimizer_why = _optimizer(config, device=device)
     keep, keep_why = _keep(config, device=device)
     said = (
         Setting(name="train.attention", value=kind, why=attention_why),
         Setting(name="train.loss", value=Loss.fused if fused else Loss.library, why=loss_why),
-        Setting(name="train.optimizer", value=optimizer, why=optimizer_why),
+        Setting(name="train.optimizer", value=adamw, why=optimizer_why),
         Setting(name="train.keep_memory", value=Choice.always if keep else Choice.never, why=keep_why),
     )
-    if kind is Attention.varlen:
-        name = attention.register()
-    else:
-        name = _FLASH if kind is Attention.flash else _SDPA
+    names = {Attention.varlen: attention.register(), Attention.flash: _FLASH}
     return Chosen(
-        attention=name, end_to_end=kind is not Attention.sdpa, fused_loss=fused,
-        optimizer=_OPTIMIZERS[optimizer], keep_memory=keep, said=said,
+        attention=names.get(kind, _SDPA), end_to_end=kind is not Attention.sdpa, fused_loss=fused,
+        optimizer=_OPTIMIZERS[adamw], keep_memory=keep, said=said,
     )  # fmt: skip
+
+
+def optimizer(config: TrainConfig, *, device: Device) -> str:
+    """Return the optimiser by transformers' name; raises TrainFailed for one that is not there."""
+    return _OPTIMIZERS[_optimizer(config, device=device)[0]]
 
 
 def _typed(name: str, value: str) -> str:

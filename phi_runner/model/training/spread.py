@@ -45,9 +45,10 @@ def rows_each(config: TrainConfig) -> int:
     """Return how many rows of an optimiser step are this process's; raises TrainFailed when they do not divide."""
     rows, world = config.batch_size * config.accumulation_steps, Rank.here().world
     if rows % world:
+        fitting = -(-config.batch_size // world) * world
         raise TrainFailed(
-            f"a step of train.batch_size={config.batch_size} x train.accumulation_steps={config.accumulation_steps} "
-            f"rows cannot be divided among {world} processes: type train.batch_size={-(-config.batch_size // world) * world}"
+            f"a step of {rows} rows (train.batch_size x train.accumulation_steps) cannot be divided among {world} "
+            f"processes: type train.batch_size={fitting}"
         )
     return rows // world
 
@@ -84,7 +85,7 @@ def _fsdp(layers: list[str]) -> dict[str, Any]:
 
 
 def _zero() -> dict[str, Any]:
-    """Return DeepSpeed's config for weights, gradients and optimiser state all divided; `auto` is filled in by the trainer."""
+    """Return DeepSpeed's config: weights, gradients and optimiser state divided; the trainer fills in `auto`."""
     return {
         "zero_optimization": {"stage": 3, "overlap_comm": True, "stage3_gather_16bit_weights_on_model_save": True},
         "bf16": {"enabled": "auto"}, "gradient_clipping": "auto", "train_batch_size": "auto",

@@ -1,6 +1,6 @@
 """TRL's trainer with two things of ours: an order of rows that a resumed run repeats, and the fused loss."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -51,6 +51,8 @@ class _LikeLengths(_OrderByEpoch):
 class PhiTrainer(AtomicSaving, EvenRows, SFTTrainer):  # type: ignore[misc]  # TRL is not typed
     """Trains as TRL does."""
 
+    lengths: Sequence[int] = ()
+    """Tokens of each training row, where they are known."""
     sums_loss = False
     """True when the model was taught `summed_loss` (see loss.py)."""
 
@@ -61,7 +63,8 @@ class PhiTrainer(AtomicSaving, EvenRows, SFTTrainer):  # type: ignore[misc]  # T
                 return _OrderByEpoch(len(rows), seed=args.seed)
             case "group_by_length":
                 step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-                return _LikeLengths([len(ids) for ids in rows["input_ids"]], together=step, seed=args.seed)
+                lengths = self.lengths or [len(ids) for ids in rows["input_ids"]]
+                return _LikeLengths(list(lengths), together=step, seed=args.seed)
         return super()._get_train_sampler(train_dataset)
 
     @property

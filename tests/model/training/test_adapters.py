@@ -12,6 +12,7 @@ from phi_runner.errors import TrainFailed
 from phi_runner.model.training.adapters import adapters, linear_layers, prepared, quantization
 from tests import runs
 
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")  # PEFT asks by that name
 _SIZES: dict[str, Any] = {
     "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
     "pad_token_id": 0,
