@@ -20,7 +20,8 @@ def figures(
         for variant, measured in results.items():
             values = [value for value in map(of, measured) if value is not None]
             if values or noted:
-                note = _note(measured) if noted else ""
+                bound = "at most this" if unit[0] == "%" and any("at most" in one.note for one in measured) else ""
+                note = _note(measured) if noted else bound
                 found.append(Figure(name=name(variant), values=values, unit=unit, ratio_to=name(reference), note=note))
         return found
 

@@ -1,6 +1,6 @@
 """Does speed change what is learnt: the losses of phi_runner and of plain TRL on the same rows, seed by seed.
 
-TRL is given the rows that phi_runner has packed: what fills a row differs between the two, and would differ in the loss.
+TRL is given the rows that phi_runner has packed: what fills a row differs between the two, and so would the loss.
 """
 
 import statistics

@@ -1,5 +1,6 @@
 """One variant, once: run it in its own process, read its steps, and say what they come to."""
 
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass, field, replace
@@ -33,7 +34,7 @@ class Measured:
 def measure(peer: Peer, task: Task, *, venvs: Path, limit_s: float, install_s: float) -> Measured:
     """Run a variant for at most `limit_s`, its environment's making, at most `install_s`, not counted."""
     if limit_s < _LEAST_S:
-        return Measured(note="left out: no time left, run without --quick")
+        return Measured(note="left out: no time left in --quick")
     try:
         python = interpreter(peer, folder=venvs, limit_s=install_s)
     except CannotInstall as err:
@@ -44,7 +45,11 @@ def measure(peer: Peer, task: Task, *, venvs: Path, limit_s: float, install_s: f
         command = peer.command(task, python)
     except subprocess.CalledProcessError as err:
         return Measured(note=f"does not run: {err.stderr.decode().strip().splitlines()[-1][:200]}")
-    found = watched.run(command, folder=task.folder, limit_s=limit_s, environment=dict(peer.environment), gpu=task.cuda)
+    path = (
+        f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}"  # some start programs of their environment by name
+    )
+    environment = {"PATH": path, **dict(peer.environment)}
+    found = watched.run(command, folder=task.folder, limit_s=limit_s, environment=environment, gpu=task.cuda)
     try:
         steps = peer.steps(found, task)
     except (ValueError, OSError):  # it ended before there was anything to read

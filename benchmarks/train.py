@@ -27,11 +27,14 @@ _CHARACTERS_A_TOKEN = 2.7
 
 def _peers(*, precision: str, device: str, only: list[str]) -> list[Peer]:
     """Return whom to run, the most telling first; where bf16 is slow, the others also in fp32."""
-    slow = [trl_alone.TUTORIAL_FP32, trl_alone.DEFAULTS_HERE] if precision == "fp32" else []
     asked = [trl_alone.TUTORIAL, trl_alone.DEFAULTS]
     others = [llama_factory.PEER, litgpt.PEER, trl_cli.PEER, axolotl.PEER]
-    lora = [ours.LORA, trl_alone.DEFAULTS_LORA] if device == "cuda" else []
-    found = [ours.OURS, *lora, *slow, *others, *asked] if slow else [ours.OURS, *lora, *asked, *others]
+    if device == "cuda":  # the others' environments hold a torch for processors
+        found = [ours.OURS, *asked, ours.LORA, trl_alone.DEFAULTS_LORA]
+    elif precision == "fp32":
+        found = [ours.OURS, trl_alone.TUTORIAL_FP32, trl_alone.DEFAULTS_HERE, *others, *asked]
+    else:
+        found = [ours.OURS, *asked, *others]
     return [peer for peer in found if not only or any(word in peer.name.lower() for word in only)]
 
 
@@ -51,7 +54,7 @@ def _options() -> argparse.Namespace:
     found = parser.parse_args()
     found.rounds = found.rounds or (1 if found.quick else 3)
     found.steps = found.steps or (2 if found.quick else 4)
-    found.limit = found.limit or (150 if found.quick else 900)
+    found.limit = found.limit or (240 if found.quick else 900)
     found.sizes = (found.sizes or ("phi3_mini" if found.device == "cuda" else "small,nano")).split(",")
     found.only = [word.strip().lower() for word in found.only.split(",") if word.strip()]
     return found
@@ -102,7 +105,7 @@ class Bench:
         print(f"{task.size}: {peer.name} ({peer.about}) ...", flush=True)
         found = measure.measure(
             peer, replace(task, folder=folder), venvs=self._options.venvs, limit_s=limit_s,
-            install_s=min(_INSTALL_S, limit_s) if quick else _INSTALL_S,
+            install_s=0 if quick else _INSTALL_S,
         )  # fmt: skip
         print(f"    {f'{found.rate:.1f} tokens/s' if found.rate else ''} {found.note}", flush=True)
         return found

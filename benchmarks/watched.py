@@ -39,7 +39,8 @@ class Watched:
     def complaint(self) -> str:
         """Return the line that best says why the command failed: the last one that names an error."""
         said = [line.text.strip() for line in self.lines if line.text.strip()]
-        named = [text for text in said if "Error" in text or "error:" in text]
+        # a launcher's own error only says that what it has started failed
+        named = [text for text in said if ("Error" in text or "error:" in text) and "CalledProcess" not in text]
         return (named or said or [f"exit code {self.code}"])[-1][:200]
 
 

@@ -46,6 +46,8 @@ class Dataset:
     source: str
     format: str
     content_hash: str
+    streamed: bool = False
+    """True: the rows to learn from stay at their source, which `source.json` names; no `train` file, no train rows."""
 
     @property
     def train_file(self) -> Path:
@@ -56,6 +58,11 @@ class Dataset:
     def test_file(self) -> Path:
         """Arrow stream of the held-out rows."""
         return self.folder / "test.arrow"
+
+    @property
+    def source_file(self) -> Path:
+        """Where the rows of a streamed data set are read from, and how."""
+        return self.folder / "source.json"
 
     @property
     def train_jsonl(self) -> Path:

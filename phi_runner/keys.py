@@ -52,6 +52,7 @@ def parts(stage: Stage, config: RunConfig, inputs: Inputs) -> Parts:
             label = file.name if file == place else f"{place.name}/{file.relative_to(place).as_posix()}"
             told = label if number == 1 else f"{label} (input {number})"  # two inputs may share a name
             found[f"bytes:{told}"] = file_hash(file)
+    found |= {f"bytes:{label}": told for label, told in stage.told(config).items()}
     for source in stage.code:
         found |= _code(source)
     for name in stage.libraries:

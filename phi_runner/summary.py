@@ -27,7 +27,8 @@ def line(artifact: Artifact) -> str:
             cluster = f", cluster {artifact.cluster}" if artifact.cluster else ""
             return f"workspace {artifact.name} in {artifact.region}{cluster}"
         case Dataset():
-            return f"{artifact.train_rows} train rows, {artifact.test_rows} test rows ({artifact.format})"
+            learnt = "train rows streamed" if artifact.streamed else f"{artifact.train_rows} train rows"
+            return f"{learnt}, {artifact.test_rows} test rows ({artifact.format})"
         case TrainedModel():
             what = "adapter" if artifact.adapter else "weights"
             what += " left in the workspace" if artifact.in_cloud else ""

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import corpus, measure, tasks
+from benchmarks import corpus, losses, measure, tasks
 from benchmarks.figures import figures
 from benchmarks.measure import Measured
 from benchmarks.peers import Peer, begun_at_s, printed
+from benchmarks.peers.ours import OURS
+from benchmarks.peers.trl_alone import PLAIN
 from benchmarks.table import Figure, objects, show
 from benchmarks.tasks import SIZES, Task
 from benchmarks.watched import Line, Watched, run
@@ -150,6 +152,23 @@ def test_figures_divide_by_the_tutorial_in_a_precision_that_runs_here(tmp_path: 
     assert found["nano, axolotl (does not run: no CUDA)", "tokens/s"]["median"] is None
     share = found["nano, phi_runner", "% of the fp32 matmul peak"]["median"]
     assert share == pytest.approx(100 * SIZES["nano"].flops_per_token * 600 / 100e9)
+
+
+def test_losses_are_compared_on_the_rows_that_ours_has_packed(tmp_path: Path) -> None:
+    for name, size in (("test", 10), ("train", 99)):
+        (tmp_path / "run" / name).mkdir(parents=True)
+        (tmp_path / "run" / name / "packed.arrow").write_bytes(bytes(size))
+    given = []
+
+    def end(peer: Peer, task: Task) -> Measured:
+        given.append((peer.name, task.packed, task.seed))
+        return Measured(losses=[3.0, 2.0] if peer is PLAIN else [3.0, 2.25], tokens=[10, 20])
+
+    plain, ours, apart = losses.compare(_task(tmp_path), seeds=2, run=end)
+    packed = (tmp_path / "run" / "train" / "packed.arrow",)
+    assert given == [(OURS.name, (), 0), (PLAIN.name, packed, 0), (OURS.name, (), 1), (PLAIN.name, packed, 1)]
+    assert (plain.values, ours.values, apart.values) == ([2.5, 2.5], [2.625, 2.625], [0.25, 0.25])
+    assert plain.note == "2 seeds, 3 steps; the same rows in every step"
 
 
 def test_lines_of_the_library_are_read(tmp_path: Path) -> None:

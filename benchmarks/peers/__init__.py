@@ -35,6 +35,8 @@ class Peer:
     """What is typed, given the task and the interpreter; writes its settings into the task's folder."""
     packages: tuple[str, ...] = ()
     """What its own environment holds; none: this interpreter's packages."""
+    bare: tuple[str, ...] = ()
+    """Packages installed after those, without what they ask for: pip finds no set that suits them all."""
     removed: tuple[str, ...] = ()
     """Packages that its installation brings and that cannot be imported beside a torch for processors."""
     stubs: tuple[str, ...] = ()
@@ -43,7 +45,6 @@ class Peer:
     steps: "Callable[[Watched, Task], list[Step]]"
     slow_bf16: bool = False
     """It multiplies in bf16 whatever the machine: without hardware for it, expect no step within the limit."""
-    methods: tuple[str, ...] = ("cpu", "cuda")
 
 
 def printed(watched: Watched, _task: Task) -> list[Step]:

@@ -92,5 +92,4 @@ DEFAULTS_LORA = Peer(
     about="rank 16 on all linear layers",
     command=_command(bf16=_fast_bf16, lora_rank=16),
     steps=printed,
-    methods=("cuda",),
 )

@@ -19,12 +19,12 @@ def interpreter(peer: Peer, *, folder: Path, limit_s: float) -> Path:
     """Return the interpreter that has the peer; raises CannotInstall when it cannot be had within the limit."""
     if not peer.packages:
         return Path(sys.executable)
-    place = folder / peer.packages[0].replace("==", "-")
+    place = folder / (*peer.bare, *peer.packages)[0].replace("==", "-")
     python, mark = place / "bin" / "python", place / "installed"
     if mark.is_file():
         return python
     if limit_s <= 0:
-        raise CannotInstall("its environment is not made yet, and there is no time for it: run without --quick once")
+        raise CannotInstall("its environment is not made yet, and --quick makes none: run once without it")
     try:
         _run([sys.executable, "-m", "venv", "--clear", str(place)], limit_s=limit_s)
         _pip(python, "install", _TORCH, limit_s=limit_s)
@@ -32,6 +32,8 @@ def interpreter(peer: Peer, *, folder: Path, limit_s: float) -> Path:
         pin = place / "constraints.txt"
         pin.write_text("\n".join(line for line in torch.splitlines() if line.startswith("torch==")), encoding="utf-8")
         _pip(python, "install", "--constraint", str(pin), *peer.packages, limit_s=limit_s)
+        if peer.bare:
+            _pip(python, "install", "--no-deps", *peer.bare, limit_s=limit_s)
         for package in peer.removed:
             _pip(python, "uninstall", "--yes", package, limit_s=limit_s)
     except subprocess.TimeoutExpired as err:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _PYTHON = "3.11"
 _API = "2023-04-01-preview"
 _TRAINING = (
-    "accelerate", "bitsandbytes", "datasets", "filelock", "matplotlib", "mlflow", "numpy", "omegaconf", "peft", "psutil",
-    "pyarrow", "pyyaml", "safetensors", "sentencepiece", "tokenizers", "torch", "transformers", "trl",
+    "accelerate", "bitsandbytes", "datasets", "filelock", "matplotlib", "mlflow", "numpy", "omegaconf", "peft",
+    "psutil", "pyarrow", "pyyaml", "safetensors", "sentencepiece", "tokenizers", "torch", "transformers", "trl",
 )  # fmt: skip
 _SERVED = ("accelerate", "mlflow", "torch", "transformers")
 _ANSWERING = (

@@ -5,7 +5,17 @@ import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from phi_runner.config import azure_check, clouds, compute_check, files, methods, preference, resuming, vm_sizes
+from phi_runner.config import (
+    azure_check,
+    clouds,
+    compute_check,
+    files,
+    methods,
+    preference,
+    resuming,
+    streaming,
+    vm_sizes,
+)
 from phi_runner.config import extra as extra_arguments
 from phi_runner.config.architectures import architecture_of
 from phi_runner.config.ranges import out_of_range
@@ -39,6 +49,7 @@ def check(config: RunConfig, *, multirun: bool = False) -> None:
         *methods.problems(config), *_take(config), *_names(config), *_tracking(config), *_serving(config),
         *files.problems(config), *azure_check.problems(config), *compute_check.problems(config),
         *vm_sizes.problems(config), *preference.problems(config), *resuming.problems(config),
+        *streaming.problems(config),
         *extra_arguments.problems(config.train.extra, config=extra_arguments.config_of(config.train)),
     ]  # fmt: skip
     if problems:

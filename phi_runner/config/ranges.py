@@ -40,6 +40,7 @@ _SECONDS = Range(0, 7 * 24 * 3600, open_low=True, such_as="180")
 RANGES: dict[str, Range] = {
     "seed": Range(0, 2**32 - 1),
     "data.eval_fraction": _PART,
+    "data.stream_eval_rows": _COUNT,
     "model.context": Range(16),
     "model.hidden_size": _COUNT,
     "model.intermediate_size": _COUNT,
@@ -57,6 +58,8 @@ RANGES: dict[str, Range] = {
     "train.max_grad_norm": Range(0, open_low=True, such_as="1.0"),
     "train.max_length": Range(16),
     "train.log_steps": _COUNT,
+    "train.micro_batch": _MAYBE,
+    "train.memory_gib": _MAYBE,
     "train.save_steps": _COUNT,
     "train.rank": _COUNT,
     "train.alpha": _COUNT,

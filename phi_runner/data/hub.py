@@ -1,9 +1,12 @@
 """Splits of Hugging Face data sets as sources: the only home of `datasets` in the data stage."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import datasets
+import httpx
 
 from phi_runner.config.schema import HubData
 from phi_runner.config.typo import did_you_mean, nearest
@@ -14,6 +17,8 @@ from phi_runner.errors import DataProblem
 def open_splits(config: HubData) -> tuple[Source, Source | None]:
     """Return the split to learn from and the held-out one, if named; downloads what is not in the hub's cache.
 
+    With `data.stream` nothing is downloaded before a row is read.
+
     Raises DataProblem when the data set, its subset or a split does not exist, or the hub cannot be reached.
     """
     splits = _load(config)
@@ -23,10 +28,23 @@ def open_splits(config: HubData) -> tuple[Source, Source | None]:
     return train, _source(splits, repo=config.repo, key="data.eval_split", split=config.eval_split)
 
 
+def pinned(config: HubData) -> HubData:
+    """Name the commit that the revision means now; it stays as typed for a folder, or where the hub does not say."""
+    from huggingface_hub import HfApi
+
+    if Path(config.repo).is_dir():
+        return config
+    try:
+        commit = HfApi().dataset_info(config.repo, revision=config.revision).sha
+    except (OSError, httpx.HTTPError):
+        return config  # what cannot be reached is told when it is opened
+    return replace(config, revision=commit or config.revision)
+
+
 def _load(config: HubData) -> Any:
     # all splits at once: `datasets` downloads them all anyway, and so a wrong name can be told from the right ones
     try:
-        return datasets.load_dataset(config.repo, name=config.subset, revision=config.revision)
+        return datasets.load_dataset(config.repo, name=config.subset, revision=config.revision, streaming=config.stream)
     except ConnectionError as err:
         why = "HF_HUB_OFFLINE is set" if datasets.config.HF_HUB_OFFLINE else "the Hugging Face hub cannot be reached"
         raise DataProblem(
@@ -47,8 +65,15 @@ def _source(splits: Any, *, repo: str, key: str, split: str) -> Source:
     rows = splits[split]
 
     def read() -> Iterator[Record]:
-        for number, fields in enumerate(rows, start=1):
-            yield Record(place=f"{name} row {number}", fields=fields)
+        number = 0
+        try:
+            for number, fields in enumerate(rows, start=1):
+                yield Record(place=f"{name} row {number}", fields=fields)
+        except (OSError, ValueError, RuntimeError, httpx.HTTPError, datasets.exceptions.DatasetsError) as err:
+            raise DataProblem(
+                f"{name} cannot be read after row {number}: {_first_line(err.__cause__ or err)}; the same command goes "
+                "on from the last checkpoint"
+            ) from err
 
     return Source(name=name, total=lambda: len(rows), read=read)
 

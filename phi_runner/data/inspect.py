@@ -74,7 +74,7 @@ def inspect(
     taken = take.rows(total)
     if not take.is_share and taken < take.amount:
         events.warn(f"data.take={take.amount} asks for more rows than {source.name} has: {total}")
-    known = _format(source, spelling=spelling, events=events)
+    known = format_of(source, spelling=spelling, events=events)
     kept: list[Row] | Spool = [] if spool is None else spool
     found = Inspected(source=source.name, total=total, taken=taken, format=known, rows=kept)
     for number, record in enumerate(islice(source.read(), taken)):
@@ -82,16 +82,18 @@ def inspect(
             events.progress(number, taken, "rows read")
         found.add(record)
     if not found.rows:
-        raise DataProblem(_nothing_left(found))
-    _tell(found, events=events)
+        raise DataProblem(nothing_left(found))
+    tell(found, events=events)
     return found
 
 
-def _format(source: Source, *, spelling: RowFormat, events: StageEvents) -> RowFormat:
+def format_of(source: Source, *, spelling: RowFormat, events: StageEvents) -> RowFormat:
     """Return the format the config names, else the one that the first row's fields mean."""
     if spelling is not RowFormat.auto:
         return spelling
-    first = next(source.read())
+    first = next(source.read(), None)
+    if first is None:
+        raise DataProblem(f"{source.name} holds no rows")
     known = detect(first.fields)
     fields = ", ".join(first.fields) or "none"
     if known is None:
@@ -100,7 +102,8 @@ def _format(source: Source, *, spelling: RowFormat, events: StageEvents) -> RowF
     return known
 
 
-def _tell(found: Inspected, *, events: StageEvents) -> None:
+def tell(found: Inspected, *, events: StageEvents) -> None:
+    """Say what was left out or repaired, and where the first of each kind is."""
     worst = sorted(found.dropped.items(), key=lambda item: -item[1].count)
     for reason, dropped in worst[:_REASONS_TOLD]:
         events.warn(
@@ -113,7 +116,8 @@ def _tell(found: Inspected, *, events: StageEvents) -> None:
         events.info(f"{repair} in {count} of {found.taken} rows", rows=count)
 
 
-def _nothing_left(found: Inspected) -> str:
+def nothing_left(found: Inspected) -> str:
+    """Say in one line why no row of a source can be used."""
     if set(found.dropped) == {NO_ASSISTANT}:
         where = f"{found.taken} rows, the first is {found.dropped[NO_ASSISTANT].first}"
         return f"{found.source}: no assistant turn in any row: nothing to learn from ({where})"

@@ -55,7 +55,7 @@ def _distinct(rows: Sequence[Row], *, seed: int) -> tuple[dict[bytes, int], int]
     """Return the place of each row once, by and in the order of its hash, and how many were there again."""
     found: dict[bytes, int] = {}
     for place, row in enumerate(rows):
-        found.setdefault(_digest(row, seed=seed), place)
+        found.setdefault(digest(row, seed=seed), place)
     return dict(sorted(found.items(), key=lambda item: item[0])), len(rows) - len(found)
 
 
@@ -64,5 +64,11 @@ def _picked(rows: Sequence[Row], places: list[int]) -> Sequence[Row]:
     return Picked(rows, places) if isinstance(rows, Spool) else [rows[place] for place in places]
 
 
-def _digest(row: Row, *, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}\n{json_line(row)}".encode()).digest()
+def digest(row: Row, *, seed: int) -> bytes:
+    """Return the hash of a row's own text, by which rows are told apart, ordered and held out."""
+    return digest_of(json_line(row), seed=seed)
+
+
+def digest_of(line: str, *, seed: int) -> bytes:
+    """Return the same of a row as it was written."""
+    return hashlib.sha256(f"{seed}\n{line}".encode()).digest()

@@ -44,6 +44,11 @@ def nothing(_config: RunConfig) -> list[Path]:
     return []
 
 
+def no_facts(_config: RunConfig) -> dict[str, str]:
+    """Tell nothing."""
+    return {}
+
+
 def always(_config: RunConfig) -> str:
     """Skip for no reason; lie in no special place."""
     return ""
@@ -74,6 +79,8 @@ class Stage:
     """Paths inside those parts that do not: how often it is saved, how much memory it may take ..."""
     local_inputs: Callable[[RunConfig], list[Path]] = nothing
     """Local files and folders whose bytes decide the result."""
+    told: Callable[[RunConfig], dict[str, str]] = no_facts
+    """What tells local files apart that are too large to be hashed, by their names."""
     code: tuple[str, ...] = ()
     """Files and folders of the package whose source decides the result."""
     libraries: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ from phi_runner.config.schema import (
 )
 from phi_runner.errors import ConfigProblem, TrainFailed
 from phi_runner.rank import Rank
+from phi_runner.stages import streamed
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 from phi_runner.template import template_hash
 
@@ -172,6 +173,8 @@ def _learnt(config: RunConfig, dataset: Dataset, tokenizer: Any, rundir: RunDir)
     from phi_runner.model import tokens
     from phi_runner.model.training import fit, resume
 
+    if dataset.streamed:
+        return streamed.learnt(config, dataset, tokenizer, rundir)
     if dataset.format == RowFormat.preference:
         rundir.events.info("the rows are pairs of answers: learns the chosen ones (train=dpo compares the two)")
     tokenise = partial(
@@ -286,6 +289,7 @@ STAGE = Stage(
         "model/tokenizer.py",
         "model/tokens",
         "model/training",
+        "stages/streamed.py",
         "stages/train.py",
         "template.py",
         "plots.py",

@@ -49,9 +49,10 @@ OUTSIDE = [
 def test_a_number_out_of_its_range_is_refused_by_name(key: str, value: float) -> None:
     group, _, name = key.rpartition(".")
     kinds = vocabulary().keys[key].kinds
-    chosen = {"compute": "cpu", "deploy": "local", "azure": "account", "train": "lora"}
+    chosen = {"data": "sample", "compute": "cpu", "deploy": "local", "azure": "account", "train": "lora"}
     if group in chosen and kinds and chosen[group] not in kinds:
-        chosen[group] = {"compute": {"gpu": "gpu", "azure": "azure_cpu"}}.get(group, {}).get(kinds[0], kinds[0])
+        named = {"compute": {"gpu": "gpu", "azure": "azure_cpu"}, "data": {"file": "jsonl data.train_file=rows.jsonl"}}
+        chosen[group] = named.get(group, {}).get(kinds[0], kinds[0])
     told = " ".join(f"{group}={option}" for group, option in chosen.items())
     config = config_of(f"flow=promptflow {told}")
     setattr(getattr(config, group) if group else config, name, value)

@@ -35,6 +35,7 @@ class CpuCompute(ComputeConfig):
     processes: int = 1
     """Processes that share the work of a step; the step stays the same."""
     strategy: Strategy = Strategy.ddp
+    """How the processes share a step."""
     restarts: int = 0
     """How often a training of several processes is started again from its checkpoint when one of them is lost."""
 
@@ -56,6 +57,7 @@ class GpusCompute(ComputeConfig):
     processes: int = 0
     """How many devices; 0: all that are there."""
     strategy: Strategy = Strategy.ddp
+    """How the processes share a step."""
     restarts: int = 3
     """How often training is started again from its checkpoint when a process is lost."""
 
@@ -66,16 +68,21 @@ class SlurmCompute(ComputeConfig):
 
     kind: ClassVar[str] = "slurm"
     nodes: int = 1
+    """Machines that share a step."""
     processes_per_node: int = 1
     """One for each device of a node."""
     gpu: bool = True
     """Ask for one device a process and compute on it; false: on the nodes' processors."""
     strategy: Strategy = Strategy.ddp
+    """How the processes share a step."""
     partition: str = ""
+    """Slurm's partition; empty: the cluster's default."""
     account: str = ""
+    """Slurm's account that is charged; empty: your default."""
     time_min: int = 1440
     """The job's time limit; a job that reaches it, or is taken away, is queued again and goes on."""
     cpus_per_process: int = 8
+    """Cores of each process."""
     memory_gib: int = 0
     """Memory of a node; 0: the cluster's default."""
     restarts: int = 3

@@ -48,6 +48,10 @@ class FileData(DataConfig):
     """Path of held-out rows; empty: `eval_fraction` of `train_file` is held out."""
     format: RowFormat = RowFormat.auto
     """How the rows spell a dialogue; `auto` reads the first row's field names and says what it found."""
+    stream: bool = False
+    """Read the rows while training, from the top, and write none: for data larger than the disk."""
+    stream_eval_rows: int = 500
+    """Rows held out of the beginning of the source when `stream` is on."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -67,6 +71,10 @@ class HubData(DataConfig):
     """Branch, tag or commit; a commit makes the run reproducible for good."""
     format: RowFormat = RowFormat.auto
     """How the rows spell a dialogue."""
+    stream: bool = False
+    """Read the rows while training, from the top, and write none: for data larger than the disk."""
+    stream_eval_rows: int = 500
+    """Rows held out of the beginning of the source when `stream` is on."""
 
 
 @dataclass(kw_only=True, slots=True)

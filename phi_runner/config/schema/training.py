@@ -109,8 +109,11 @@ class TrainConfig:
     speed: Speed = Speed.auto
     """`auto`: the runner chooses what is left at `auto` below, and says why; `library` leaves it to TRL."""
     attention: Attention = Attention.auto
+    """How attention is computed; none of the choices lets dialogues of a packed row see one another."""
     loss: Loss = Loss.auto
+    """How the cross entropy over the vocabulary is computed; the number is the same."""
     optimizer: Optimizer = Optimizer.auto
+    """Which AdamW; another optimiser of transformers by its name: `+train.extra.optim=adafactor`."""
     gradient_checkpointing: Choice = Choice.auto
     """Trade time for memory: activations are computed again in the backward pass. `auto`: only when memory needs it."""
     compile: Choice = Choice.auto
@@ -172,6 +175,7 @@ class QloraTrain(LoraTrain):
 
     kind: ClassVar[str] = "qlora"
     quantization: Quantization = Quantization.nf4
+    """The 4-bit type; `nf4` suits weights that are normally distributed, as trained ones are."""
     double_quantization: bool = True
     """Quantize the quantization constants too: 0.4 bits a weight less."""
 
@@ -195,6 +199,7 @@ class DpoTrain(LoraTrain):
     beta: float = 0.1
     """How strongly the model is held to what it was before: higher, closer."""
     preference_loss: PreferenceLoss = PreferenceLoss.sigmoid
+    """What is minimised, by TRL's names; `sigmoid` is the paper's."""
     all_weights: bool = False
     """Train all weights, beside a second copy of the model as reference, instead of adapters."""
 

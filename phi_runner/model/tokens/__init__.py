@@ -3,12 +3,13 @@
 from phi_runner.model.tokens.block import IGNORED
 from phi_runner.model.tokens.dialogues import Dialogue, Message, first, texts
 from phi_runner.model.tokens.rows import TokenRows, pack, tokenise, tokenise_file
-from phi_runner.model.tokens.streaming import stream
+from phi_runner.model.tokens.streaming import Stream, stream
 
 __all__ = [
     "IGNORED",
     "Dialogue",
     "Message",
+    "Stream",
     "TokenRows",
     "first",
     "pack",

@@ -11,7 +11,7 @@ from phi_runner.errors import TrainFailed
 from phi_runner.events import StageEvents
 from phi_runner.model import tokens
 from phi_runner.model.device import Device
-from phi_runner.model.tokens import TokenRows
+from phi_runner.model.tokens import Stream, TokenRows
 from phi_runner.model.training import allocator, arguments, guarded, memory, micro, speed, spread, weights
 from phi_runner.model.training.adapters import adapters, prepared
 from phi_runner.model.training.speed import Chosen
@@ -37,30 +37,38 @@ class Training:
 
 
 def fit(
-    model: Any, tokenizer: Any, *, train_rows: TokenRows, eval_rows: TokenRows, config: TrainConfig, device: Device,
-    seed: int, folder: Path, events: StageEvents, sink: MetricSink, settings: Settings,
+    model: Any, tokenizer: Any, *, train_rows: TokenRows | Stream, eval_rows: TokenRows, config: TrainConfig,
+    device: Device, seed: int, folder: Path, events: StageEvents, sink: MetricSink, settings: Settings,
 ) -> Training:  # fmt: skip
-    """Train on token rows, continuing from the newest checkpoint in `folder`; raises TrainFailed when it cannot."""
+    """Train on token rows, continuing from the newest checkpoint in `folder`; raises TrainFailed when it cannot.
+
+    Of a stream nobody knows the length: `train.extra.max_steps` ends it, and the held-out rows stand for its own.
+    """
+    streamed = isinstance(train_rows, Stream)
     chosen = speed.choose(config, device=device, model=model)
     for setting in chosen.said:
         events.info(str(setting))
     if chosen.keep_memory:
         allocator.keep_freed()
     model.set_attn_implementation(chosen.attention)
-    config = _one_at_a_time(model, config, longest=int(train_rows.lengths.max()), events=events)
+    config = _one_at_a_time(model, config, longest=_longest(train_rows), events=events)
     weights.cast(model, config, warn=events.warn)
     learnt, measured = (_rows(rows, config) for rows in (train_rows, eval_rows))
-    _check_steps(learnt, config)
-    room = _room(model, config, device=device, row_tokens=_longest(learnt, train_rows, config), events=events)
-    lengths = _lengths(learnt, train_rows)
-    told = _arguments(config, chosen, room, device=device, seed=seed, folder=folder, lengths=lengths)
+    if not streamed:
+        _check_steps(learnt, config)
+    row_tokens = config.max_length if config.packing else _longest(train_rows)
+    room = _room(model, config, device=device, row_tokens=row_tokens, events=events)
+    lengths = _lengths(measured, eval_rows) if isinstance(train_rows, Stream) else _lengths(learnt, train_rows)
+    told = _arguments(
+        config, chosen, room, device=device, seed=seed, folder=folder, lengths=lengths, streamed=streamed
+    )  # fmt: skip
     trainer = _trainer(model, tokenizer, told, config, chosen, learnt=learnt, measured=measured, device=device)
     trainer.lengths = lengths
     trainer.add_callback(Watch(events, sink=sink))
     micro.settle(trainer, config=config, fitting=room.rows, folder=folder, device=device, events=events)
     guarded.train(
-        trainer, settings=settings, rows=train_rows.input_ids, resume_from=config.resume_from, folder=folder,
-        events=events,
+        trainer, settings=settings, rows=() if isinstance(train_rows, Stream) else train_rows.input_ids,
+        resume_from=config.resume_from, folder=folder, events=events,
     )  # fmt: skip
     history = [
         {k: float(v) for k, v in line.items() if isinstance(v, int | float)} for line in trainer.state.log_history
@@ -88,7 +96,9 @@ def _one_at_a_time(model: Any, config: TrainConfig, *, longest: int, events: Sta
     return replace(config, packing=False, micro_batch=1, eval_batch_size=1)
 
 
-def _rows(rows: TokenRows, config: TrainConfig) -> Any:
+def _rows(rows: TokenRows | Stream, config: TrainConfig) -> Any:
+    if isinstance(rows, Stream):
+        return rows.rows(packed=config.packing)
     return tokens.pack(rows, max_length=config.max_length) if config.packing else rows.dataset
 
 
@@ -99,8 +109,9 @@ def _lengths(learnt: Any, rows: TokenRows) -> list[int]:
     return [sum(lengths) for lengths in learnt["seq_lengths"]]
 
 
-def _longest(learnt: Any, rows: TokenRows, config: TrainConfig) -> int:
-    return config.max_length if config.packing else int(rows.lengths.max())
+def _longest(rows: TokenRows | Stream) -> int:
+    """Return the tokens of the longest dialogue; of a stream, those that it may have."""
+    return rows.max_length if isinstance(rows, Stream) else int(rows.lengths.max())
 
 
 def _check_steps(learnt: Any, config: TrainConfig) -> None:
@@ -132,7 +143,7 @@ def _room(model: Any, config: TrainConfig, *, device: Device, row_tokens: int, e
 
 def _arguments(
     config: TrainConfig, chosen: Chosen, room: micro.Room, *, device: Device, seed: int, folder: Path,
-    lengths: list[int],
+    lengths: list[int], streamed: bool,
 ) -> Any:  # fmt: skip
     from trl import SFTConfig
 
@@ -154,6 +165,9 @@ def _arguments(
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "train_sampling_strategy": "random" if end_to_end else "group_by_length",
     }
+    if streamed:  # an epoch that never ends
+        every = math.ceil(config.extra["max_steps"] / arguments.MOST_EVALUATIONS)
+        ours |= {"eval_strategy": "steps", "eval_steps": every, "train_sampling_strategy": "random"}
     return SFTConfig(**{**ours, **config.extra})
 
 

@@ -17,7 +17,7 @@ from phi_runner.model.training import retry, speed, together
 from phi_runner.model.training.memory import Need
 
 _CACHED_TOKENS = 4096
-"""Tokens of a micro-batch near a processor's caches: 32 dialogues of 450 tokens took 22 s in groups of 8, 67 at once."""
+"""Tokens of a micro-batch near a processor's caches: 32 dialogues of 450 tokens took 22 s by eights, 67 at once."""
 _GIB = 2**30
 _WORTH_S = 600.0
 """A shorter run takes the rule's size: a search would not pay back, and the same command gives the same bits."""
@@ -125,6 +125,8 @@ class _Search:
         size, always = args.per_device_train_batch_size, config.compile is Choice.always
         if always and (lacks := speed.compiler_missing()):
             raise TrainFailed(f"train.compile=always: {lacks}; install one, or type train.compile=never")
+        if not hasattr(self._trainer.train_dataset, "__len__"):  # its first row is read once, when training asks for it
+            return size, always
         step = size * args.gradient_accumulation_steps
         rows = len(self._trainer.train_dataset) * args.num_train_epochs / args.world_size
         # the loss gathers from all processes, and a clock makes each of them search otherwise
