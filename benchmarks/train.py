@@ -6,9 +6,11 @@ them alike. Steps are timed from the second on. docs/benchmarks.md says how to r
 
 import argparse
 import os
+import re
 import time
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks import corpus, losses, measure, peak, tasks
@@ -18,6 +20,10 @@ from benchmarks.table import Figure, show
 from benchmarks.tasks import Task
 
 _QUICK_S = 14 * 60
+_LOSSES_S = 150
+"""Of a quick run, kept for the comparison of losses."""
+_FIRST_SHARE = 0.6
+"""What a size may take of the time that is left for it and the next one."""
 _INSTALL_S = 1800.0
 _FAST_BF16 = 1.2
 """bf16 counts as fast where its matrices are multiplied this much faster than fp32's."""
@@ -72,16 +78,14 @@ class Bench:
     def run(self) -> list[Figure]:
         """Measure all sizes, then the losses."""
         options, found = self._options, []
+        compared = options.seeds and options.device == "cpu" and "nano" in options.sizes
         self._peak()
         for position, size in enumerate(options.sizes):
-            share = self._left_s() / (len(options.sizes) - position) * (1.25 if position == 0 else 1.0)
-            found += self._size(size, ends_at=time.perf_counter() + min(share, self._left_s()))
-        if options.seeds and options.device == "cpu" and "nano" in options.sizes:
-            found += self._losses()
-        return found
-
-    def _left_s(self) -> float:
-        return self._ends_at - time.perf_counter()
+            left_s = self._ends_at - time.perf_counter() - (_LOSSES_S if compared else 0)
+            others = len(options.sizes) - position - 1
+            share_s = left_s * _FIRST_SHARE if others else left_s
+            found += self._size(size, ends_at=time.perf_counter() + share_s)
+        return found + self._losses() if compared else found
 
     def _peak(self) -> None:
         for name, value in peak.measure(self._options.device).items():
@@ -101,7 +105,7 @@ class Bench:
 
     def _once(self, peer: Peer, task: Task, *, ends_at: float = float("inf")) -> measure.Measured:
         quick, limit_s = self._options.quick, min(self._options.limit, ends_at - time.perf_counter())
-        folder = task.folder / peer.name.replace(" ", "_")
+        folder = task.folder / re.sub(r"\W+", "_", peer.name)  # a comma would mean a sweep on our command line
         print(f"{task.size}: {peer.name} ({peer.about}) ...", flush=True)
         found = measure.measure(
             peer, replace(task, folder=folder), venvs=self._options.venvs, limit_s=limit_s,
@@ -127,7 +131,7 @@ class Bench:
         whole = tasks.short(task.dialogues, characters=int(_CHARACTERS_A_TOKEN * task.context))
         steps = 6 if self._options.quick else 40
         task = replace(task, dialogues=whole, steps=steps, folder=task.folder / "losses")
-        return losses.compare(task, seeds=self._options.seeds, run=self._once)
+        return losses.compare(task, seeds=self._options.seeds, run=partial(self._once, ends_at=self._ends_at))
 
 
 def _runs(results: list[measure.Measured]) -> bool:

@@ -27,8 +27,8 @@ from phi_runner.config.schema import (
 )
 from phi_runner.errors import ConfigProblem, TrainFailed
 from phi_runner.rank import Rank
-from phi_runner.stages import streamed
 from phi_runner.stages.stage import Inputs, RunDir, Stage
+from phi_runner.stages.streamed import learnt as learnt_while_read
 from phi_runner.template import template_hash
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _learnt(config: RunConfig, dataset: Dataset, tokenizer: Any, rundir: RunDir)
     from phi_runner.model.training import fit, resume
 
     if dataset.streamed:
-        return streamed.learnt(config, dataset, tokenizer, rundir)
+        return learnt_while_read(config, dataset, tokenizer, rundir)
     if dataset.format == RowFormat.preference:
         rundir.events.info("the rows are pairs of answers: learns the chosen ones (train=dpo compares the two)")
     tokenise = partial(
@@ -280,6 +280,7 @@ STAGE = Stage(
     local_inputs=local_inputs,
     still_true=still_true,
     code=(
+        "data",
         "model/device.py",
         "model/load.py",
         "model/pairs.py",

@@ -20,8 +20,8 @@ def file(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "config.json").write_text('{"model_type": "phi3", "max_position_embeddings": 64}')
-    (folder / "tokenizer.json").touch()
-    (folder / "model.safetensors").touch()
+    for name in ("tokenizer.json", "model.safetensors", "chat_template.jinja"):
+        (folder / name).touch()
     file = tmp_path / "rows.jsonl"
     file.touch()
     return file

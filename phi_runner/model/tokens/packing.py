@@ -15,14 +15,16 @@ _WINDOW_TOKENS = 4_000_000
 """Tokens that are held while they are packed (8 bytes each, twice)."""
 
 
-def packed(batches: Iterable[Any], *, max_length: int) -> Iterator[Any]:
+def packed(batches: Iterable[Any], *, max_length: int, rows_ahead: int = 0) -> Iterator[Any]:
     """Yield record batches of PACKED from those of token rows, none of which is longer than `max_length`.
 
     No dialogue is divided. The first label of each is ignored: the token before it belongs to another dialogue. What
-    shares a row follows from the rows alone, not from how they are divided into batches.
+    shares a row follows from the rows alone, not from how they are divided into batches. Windows are smaller where no
+    more than about `rows_ahead` packed rows are to be made before they are asked for.
     """
     window: list[Any] = []
-    room = _WINDOW_TOKENS
+    most = min(_WINDOW_TOKENS, rows_ahead * max_length or _WINDOW_TOKENS)
+    room = most
     for batch in batches:
         rest = batch
         while rest.num_rows:
@@ -33,7 +35,7 @@ def packed(batches: Iterable[Any], *, max_length: int) -> Iterator[Any]:
             rest = rest.slice(fitting)
             if room <= 0:
                 yield _pack(window, max_length=max_length)
-                window, room = [], _WINDOW_TOKENS
+                window, room = [], most
     if window:
         yield _pack(window, max_length=max_length)
 

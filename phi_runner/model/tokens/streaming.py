@@ -13,6 +13,9 @@ from phi_runner.model.tokens.dialogues import Dialogue
 from phi_runner.model.tokens.encode import Encoder
 from phi_runner.model.tokens.pipeline import encoded
 
+_ROWS_AHEAD = 256
+"""Packed rows made at once: the first step waits for them, and best fit finds room enough among their parts."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
@@ -50,7 +53,7 @@ def stream(
     def examples() -> Iterator[tuple[int, dict[str, list[int]]]]:
         encoder = Encoder(tokenizer, max_length=max_length, assistant_only=assistant_only)
         batches = (block.batch() for block in encoded(encoder, dialogues()))
-        rows = packing.packed(batches, max_length=max_length) if packed else batches
+        rows = packing.packed(batches, max_length=max_length, rows_ahead=_ROWS_AHEAD) if packed else batches
         if packed and seed is not None:
             chance = np.random.default_rng(seed)
             rows = (batch.take(pa.array(chance.permutation(batch.num_rows))) for batch in rows)

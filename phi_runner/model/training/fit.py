@@ -12,7 +12,7 @@ from phi_runner.events import StageEvents
 from phi_runner.model import tokens
 from phi_runner.model.device import Device
 from phi_runner.model.tokens import Stream, TokenRows
-from phi_runner.model.training import allocator, arguments, guarded, memory, micro, speed, spread, weights
+from phi_runner.model.training import allocator, arguments, guarded, memory, micro, speed, spread, together, weights
 from phi_runner.model.training.adapters import adapters, prepared
 from phi_runner.model.training.speed import Chosen
 from phi_runner.model.training.watch import MetricSink, Watch
@@ -132,10 +132,15 @@ def _room(model: Any, config: TrainConfig, *, device: Device, row_tokens: int, e
         return micro.Room(rows=rows, checkpointed=again, why="left to the library")
     if not device.cpu:
         model.to(device.name)
-    found = micro.room(
-        config, need=memory.need(model, device=device, adapters=adapters(config, model)), rows=rows,
-        free=memory.free_bytes(device, limit_gib=config.memory_gib), row_tokens=row_tokens, device=device,
-    )  # fmt: skip
+
+    def measured() -> micro.Room:
+        free = memory.free_bytes(device, limit_gib=config.memory_gib)
+        if device.cpu and not config.memory_gib:
+            free //= Rank.here().local_world
+        need = memory.need(model, device=device, adapters=adapters(config, model))
+        return micro.room(config, need=need, rows=rows, free=free, row_tokens=row_tokens)
+
+    found = together.decided(measured)  # what is free differs from moment to moment, and all must divide alike
     value = Choice.always if found.checkpointed else Choice.never
     events.info(f"train.gradient_checkpointing={value}: {found.why}")
     return found

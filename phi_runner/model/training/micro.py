@@ -4,6 +4,7 @@ An optimiser step keeps its rows, its gradient and its loss, but for rounding; o
 """
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from phi_runner.model.device import Device
 from phi_runner.model.training import retry, speed, together
 from phi_runner.model.training.memory import Need
 
-_CACHED_TOKENS = 4096
+_CACHED_TOKENS = 2048
 """Tokens of a micro-batch near a processor's caches: 32 dialogues of 450 tokens took 22 s by eights, 67 at once."""
 _GIB = 2**30
 _WORTH_S = 600.0
@@ -37,7 +38,7 @@ class Room:
     why: str
 
 
-def room(config: TrainConfig, *, need: Need, free: int, rows: int, row_tokens: int, device: Device) -> Room:
+def room(config: TrainConfig, *, need: Need, free: int, rows: int, row_tokens: int) -> Room:
     """Return how many of a step's `rows` fit at once, of `row_tokens` each; `free` is in bytes.
 
     Raises TrainFailed when not even one does.
@@ -128,7 +129,8 @@ class _Search:
         if not hasattr(self._trainer.train_dataset, "__len__"):  # its first row is read once, when training asks for it
             return size, always
         step = size * args.gradient_accumulation_steps
-        rows = len(self._trainer.train_dataset) * args.num_train_epochs / args.world_size
+        steps = args.max_steps if args.max_steps > 0 else math.inf
+        rows = min(len(self._trainer.train_dataset) * args.num_train_epochs / args.world_size, steps * step)
         # the loss gathers from all processes, and a clock makes each of them search otherwise
         library = config.speed is Speed.library or together.several()
         if library or (config.micro_batch and config.compile is not Choice.auto):
@@ -148,7 +150,9 @@ class _Search:
         told = {size: per_row}
         sizes = [other for other in _divisors(step) if other <= fitting]
         place = sizes.index(size)
-        for other in [*sizes[place + 1 : place + 3], *sizes[max(0, place - 1) : place]]:
+        # On a processor a larger one was never faster, and its memory would stay taken.
+        larger = [] if self._device.cpu else sizes[place + 1 : place + 3]
+        for other in [*larger, *sizes[max(0, place - 1) : place]]:
             if time.perf_counter() - self._begun > until_s:
                 break
             told[other] = self._per_row(other, most_s=until_s)
@@ -160,8 +164,9 @@ class _Search:
 
     def _compiling_pays(self, size: int, per_row: float, *, run_s: float) -> bool:
         """Compile, time it, and keep it if what it saves in the whole run is more than what it took."""
-        if lacks := speed.compiler_missing():
-            self._say("compile", Choice.never, lacks)
+        slow = "in fp32 on a processor it was slower" if self._device.cpu and not self._device.bf16 else ""
+        if why := slow or speed.compiler_missing():
+            self._say("compile", Choice.never, why)
             return False
         begun = time.perf_counter()
         _compile(self._trainer, on=True)

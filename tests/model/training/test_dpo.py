@@ -178,7 +178,7 @@ def test_a_step_is_split_into_micro_batches_of_pairs_and_stays_the_same_step(tra
 
 
 @pytest.mark.parametrize(
-    ("lengths", "micro_batch", "micro"), [([60], 0, 32), ([500], 0, 4), ([5000], 0, 1), ([60], 3, 2)]
+    ("lengths", "micro_batch", "micro"), [([60], 0, 16), ([500], 0, 2), ([5000], 0, 1), ([60], 3, 2)]
 )
 def test_micro_batches_stay_near_the_caches(lengths: list[int], micro_batch: int, micro: int) -> None:
     config = _config(batch_size=16, accumulation_steps=2, micro_batch=micro_batch)

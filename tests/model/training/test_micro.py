@@ -25,7 +25,9 @@ def _trainer(folder: Path, config: FullTrain) -> Any:
     chosen = speed.choose(config, device=_CPU, model=start.model)
     start.model.set_attn_implementation(chosen.attention)
     room = micro.Room(rows=8, checkpointed=False, why="")
-    told = fit._arguments(config, chosen, room, device=_CPU, seed=0, folder=folder, lengths=[20] * len(chats))
+    told = fit._arguments(
+        config, chosen, room, device=_CPU, seed=0, folder=folder, lengths=[20] * len(chats), streamed=False
+    )
     return fit._trainer(
         start.model, start.tokenizer, told, config, chosen, learnt=rows.dataset, measured=rows.dataset, device=_CPU
     )
