@@ -18,3 +18,5 @@ def pytest_configure() -> None:
     """Let Ctrl-C be Ctrl-C for the tests of it: a shell without job control starts what it puts aside without."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -68,7 +68,7 @@ def invent(kept: Path) -> None:
     }  # fmt: skip
     measured = {
         "rows": 5, "loss_before": 6.0, "loss_after": 1.0, "perplexity_before": 403.0, "perplexity_after": 2.7,
-        "prompts": 4, "exact_before": 0.0, "exact_after": 1.0,
+        "prompts": 4, "exact_before": 0.0, "exact_after": 1.0, "preferred_before": None, "preferred_after": None,
     }  # fmt: skip
     files = {
         "train/--summary/artifact.json": json.dumps(trained),

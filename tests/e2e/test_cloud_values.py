@@ -11,7 +11,7 @@ from tests.e2e import cli, cloud
 
 pytest.importorskip("azure.ai.ml")
 _CLOUD = ("azure=rehearsal", "azure.folder=cloud")
-_DATA = ("data=jsonl", "data.train_file=facts.jsonl", *cloud.SMALL)
+_DATA = ("data=sample", *cloud.SMALL)  # enough rows for a packed step of the tutorial
 _ROLES = {
     "Contributor on the resource group": ("b24988ac-6180-42a0-ab88-20f7382dd24c", "/resourcegroups/finetunephi-rg"),
     "Storage Blob Data Reader": ("2a2b9908-6ea1-4ae2-8e65-a410df84e7d1", "/storageaccounts/[a-z0-9]+"),
