@@ -7,8 +7,8 @@ import pytest
 from phi_runner.artifacts import TrainedModel
 from phi_runner.azureml.environment import model_requirements
 from phi_runner.azureml.registry import check_serving
-from phi_runner.azureml.task import REQUIREMENTS_FILE
 from phi_runner.errors import RegisterFailed
+from phi_runner.task import REQUIREMENTS_FILE
 
 _PLACE = "azureml://jobs/phi-train-1/outputs/model_output"
 
