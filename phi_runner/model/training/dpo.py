@@ -117,13 +117,9 @@ def fit(
         )  # fmt: skip
     if not trainer.state.global_step:
         raise TrainFailed("no optimiser step was made: there are too few pairs for train.batch_size")
-    history = [
-        {k: float(v) for k, v in line.items() if isinstance(v, int | float)} for line in trainer.state.log_history
-    ]
-    _tell(history, events)
-    return Training(
-        model=trainer.model, steps=trainer.state.global_step, history=history, weights=spread.whole_weights(trainer)
-    )
+    training = Training.of(trainer)
+    _tell(training.history, events)
+    return training
 
 
 def _tell(history: list[dict[str, float]], events: StageEvents) -> None:

@@ -30,6 +30,17 @@ class Training:
     weights: dict[str, Any] | None = None
     """All weights by name where `model` holds only this process's share of them."""
 
+    @classmethod
+    def of(cls, trainer: Any) -> "Training":
+        """Return what a trainer has done; of several processes each has to ask."""
+        history = [
+            {k: float(v) for k, v in line.items() if isinstance(v, int | float)} for line in trainer.state.log_history
+        ]
+        return cls(
+            model=trainer.model, steps=trainer.state.global_step, history=history,
+            weights=spread.whole_weights(trainer),
+        )  # fmt: skip
+
     def losses(self) -> list[float]:
         """Return the training losses in the order of their steps."""
         found = [line["loss"] for line in self.history if "loss" in line]
@@ -70,12 +81,7 @@ def fit(
         trainer, settings=settings, rows=() if isinstance(train_rows, Stream) else train_rows.input_ids,
         resume_from=config.resume_from, folder=folder, events=events,
     )  # fmt: skip
-    history = [
-        {k: float(v) for k, v in line.items() if isinstance(v, int | float)} for line in trainer.state.log_history
-    ]
-    return Training(
-        model=trainer.model, steps=trainer.state.global_step, history=history, weights=spread.whole_weights(trainer)
-    )
+    return Training.of(trainer)
 
 
 def _one_at_a_time(model: Any, config: TrainConfig, *, longest: int, events: StageEvents) -> TrainConfig:
