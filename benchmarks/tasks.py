@@ -33,6 +33,7 @@ class Size:
 SIZES = {
     "nano": Size(hidden_size=192, intermediate_size=512, layers=4, heads=4, vocab_size=4096),
     "small": Size(hidden_size=512, intermediate_size=1408, layers=8, heads=8, vocab_size=32064),
+    "served": Size(hidden_size=512, intermediate_size=1408, layers=6, heads=8, vocab_size=32064),
     "phi3_mini": Size(hidden_size=3072, intermediate_size=8192, layers=32, heads=32, vocab_size=32064),
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 ARTIFACT_FILE = "artifact.json"
+ANSWERS_FILE = "answers.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +153,12 @@ class Registered:
         """Merged weights, config, tokenizer, template and generation config; loads with plain transformers."""
         return self.folder.parents[1] / self.source
 
+    @property
+    def answers_file(self) -> Path | None:
+        """What the model answered to held-out prompts when it was evaluated; None: nobody has asked it."""
+        file = self.folder / ANSWERS_FILE
+        return file if file.is_file() else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -163,6 +170,7 @@ class Endpoint:
     key_file: str
     """File that holds the key, mode 0600; the key itself is never stored in a result."""
     pid: int
+    """Of the gateway in front of the deployment; 0 in Azure."""
     model: str
     """Registered name and version, `name/version`."""
     template_hash: str
@@ -170,7 +178,7 @@ class Endpoint:
     resource: str = ""
     """Resource id of an Azure endpoint; its key is asked of Azure when it is needed. Empty: a process here."""
     deployment: str = ""
-    """Azure deployment that has the traffic."""
+    """Name of the deployment that has the traffic: `blue` or `green`."""
     chat_form: bool = True
     """False: only the code-first tutorial's request form is answered, a list of texts."""
 

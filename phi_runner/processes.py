@@ -1,7 +1,7 @@
 """Server processes that a run starts: tied to the run's life unless detached, and written down while they live.
 
 A tied child holds the read end of a pipe whose write end only the runner has. When the runner goes, however it goes
-(SIGKILL too), the pipe closes and `stop_with_parent` ends the child. Nothing polls, no process is left behind.
+(SIGKILL too), the pipe closes and `tether` ends the child. Nothing polls, no process is left behind.
 """
 
 import atexit
@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,9 +20,9 @@ from types import FrameType
 import psutil
 
 from phi_runner import locks
+from phi_runner.tether import LET_GO, WATCHED_FD, stop_with_parent
 
-_WATCHED_FD = "PHI_RUNNER_PARENT_PIPE"
-_LET_GO = b"."
+__all__ = ["stop_with_parent"]
 _TERMINATED = 128 + signal.SIGTERM
 _PR_SET_PDEATHSIG = 1
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -44,6 +43,8 @@ class Running:
     url: str
     log: str
     detached: bool
+    folder: str = ""
+    """Where it keeps what it is steered by; empty: nothing."""
 
     def alive(self) -> bool:
         """Say whether exactly this process still runs."""
@@ -58,20 +59,28 @@ def start(
     module: str, arguments: Sequence[str], *, log: Path, detach: bool, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Start `python -m module arguments` in a session of its own with its output in `log`; raises OSError."""
+    return start_command(
+        [sys.executable, "-m", module, *arguments], log=log, detach=detach, environment=environment or {}
+    )
+
+
+def start_command(
+    command: Sequence[str], *, log: Path, detach: bool, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own with its output in `log`, for `tether` to watch; raises OSError."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    variables = {**os.environ, **(environment or {})}
-    variables.pop(_WATCHED_FD, None)
+    variables = {**os.environ, **environment}
+    variables.pop(WATCHED_FD, None)
     pass_fds: tuple[int, ...] = ()
     read_end = write_end = -1
     if not detach:
         read_end, write_end = os.pipe()  # the write end stays open for as long as we live: our death closes it
-        variables[_WATCHED_FD] = str(read_end)
+        variables[WATCHED_FD] = str(read_end)
         pass_fds = (read_end,)
     try:
         with log.open("ab") as output:
-            child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", module, *arguments],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            child = subprocess.Popen(  # noqa: S603 - our own choice of interpreter and script
+                [*command], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 env=variables, pass_fds=pass_fds, start_new_session=True,
             )  # fmt: skip
     except OSError:
@@ -95,21 +104,8 @@ def is_ours(pid: int) -> bool:
 def let_go(pid: int) -> None:
     """Let a tied child outlive us: started tied and let go when it is written down, no kill can leave a stray one."""
     write_end = _pipes.pop(pid)
-    os.write(write_end, _LET_GO)
+    os.write(write_end, LET_GO)
     os.close(write_end)
-
-
-def stop_with_parent() -> None:
-    """End this process when the runner that started it is gone; called by a server's entry point. No-op if detached."""
-    descriptor = os.environ.pop(_WATCHED_FD, "")
-    if not descriptor:
-        return
-
-    def watch() -> None:
-        if os.read(int(descriptor), 1) != _LET_GO:  # nothing comes when the other end is closed
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
 @contextlib.contextmanager
@@ -140,13 +136,20 @@ def created(pid: int) -> float:
     return float(psutil.Process(pid).create_time())
 
 
-def stop(pid: int, *, grace_s: float = 10.0) -> None:
-    """End the process and its children: SIGTERM, then SIGKILL for what is left after `grace_s` seconds."""
+def stop(pid: int, *, grace_s: float = 10.0, leader_first: bool = False) -> None:
+    """End the process and its children: SIGTERM, then SIGKILL for what is left after `grace_s` seconds.
+
+    `leader_first` leaves the children alone for as long: a server that drains may need them to answer.
+    """
     try:
         leader = psutil.Process(pid)
         family = [leader, *leader.children(recursive=True)]
     except psutil.NoSuchProcess:
         family = []
+    if leader_first and family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            leader.terminate()
+        psutil.wait_procs([leader], timeout=grace_s)
     for process in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()

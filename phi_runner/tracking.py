@@ -169,6 +169,17 @@ def alias_points_to(uri: str, *, name: str, alias: str) -> str:
         raise RegisterFailed(f"MLflow at {uri} does not answer: {' '.join(str(err).split())[:160]}") from err
 
 
+def run_of(config: TrackingConfig, *, outputs: Path, model: str) -> str:
+    """Return the run that `name/version` of the registry was logged to, or nothing where this registry lacks it."""
+    from mlflow.exceptions import MlflowException
+
+    name, _slash, version = model.partition("/")
+    try:
+        return str(_client(uri_of(config, outputs=outputs)).get_model_version(name, version).run_id or "")
+    except MlflowException:
+        return ""
+
+
 def _signature() -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema

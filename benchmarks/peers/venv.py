@@ -4,8 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-
-from benchmarks.peers import Peer
+from typing import Protocol
 
 _TORCH = "torch==2.13.0"
 """First and alone, so that a build for processors, where pip is shown one, is what the peer finds."""
@@ -15,7 +14,23 @@ class CannotInstall(Exception):
     """pip's line."""
 
 
-def interpreter(peer: Peer, *, folder: Path, limit_s: float) -> Path:
+class Needs(Protocol):
+    """What an environment must hold; `Peer` says what each means."""
+
+    @property
+    def packages(self) -> tuple[str, ...]: ...
+
+    @property
+    def bare(self) -> tuple[str, ...]: ...
+
+    @property
+    def removed(self) -> tuple[str, ...]: ...
+
+    @property
+    def stubs(self) -> tuple[str, ...]: ...
+
+
+def interpreter(peer: Needs, *, folder: Path, limit_s: float) -> Path:
     """Return the interpreter that has the peer; raises CannotInstall when it cannot be had within the limit."""
     if not peer.packages:
         return Path(sys.executable)

@@ -20,9 +20,12 @@ _TRAINING = (
 )  # fmt: skip
 _SERVED = ("accelerate", "mlflow", "torch", "transformers")
 _ANSWERING = (
-    "accelerate", "fastapi", "httpx", "jinja2", "numpy", "pydantic", "safetensors", "sentencepiece",
+    "accelerate", "fastapi", "httpx", "jinja2", "numpy", "prometheus-client", "psutil", "safetensors", "sentencepiece",
     "starlette", "tokenizers", "torch", "transformers",
 )  # fmt: skip
+_ANSWERING_SERVER = ("azureml-ai-monitoring", "azureml-inference-server-http==1.5.1")
+"""Below our scoring code. This server wants pydantic 2.12: beside a pin of a newer one pip falls back to the server's
+1.2.2 of 2024 without a word, so which pydantic it is is left to the server."""
 AZURE_SERVING = ("azureml-ai-monitoring", "azureml-inference-server-http")
 """What Azure's scoring images import without bringing it: a model that does not ask for them ends in a crash loop."""
 
@@ -58,9 +61,14 @@ def training_conda() -> Conda:
     return _conda(pins(_TRAINING))
 
 
+def scoring_requirements() -> list[str]:
+    """Return what our scoring code and the server that runs it need, for pip."""
+    return [*pins(_ANSWERING), *_ANSWERING_SERVER]
+
+
 def inference_conda() -> Conda:
     """Return the conda file of a deployment that runs our scoring code."""
-    return _conda([*pins(_ANSWERING), *AZURE_SERVING])
+    return _conda(scoring_requirements())
 
 
 def _content_version(image: str, conda: Conda) -> str:

@@ -12,7 +12,7 @@ _LEFT_OUT = {"__pycache__", "emulator"}
 _TEMPORARY = {".pyc", ".pyo"}
 _ANSWERING = (
     "__init__.py", "azureml/__init__.py", "azureml/score/", "errors.py", "model/__init__.py", "model/answering.py",
-    "model/engine.py", "serve/", "template.py",
+    "model/engines/", "serve/", "template.py",
 )  # fmt: skip
 SCORING_SCRIPT = "score.py"
 """Name of the scoring script, at the top of the staged folder."""

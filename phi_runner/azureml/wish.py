@@ -21,7 +21,7 @@ FINGERPRINT = "phi_runner.fingerprint"
 """Tag of a deployment: what it serves and how."""
 _WORKER_TIMEOUT_S = 1800
 """The inference server ends a worker that has not come up by then; its own 300 s are short for a large model."""
-_NOT_SERVED = {"name", "shift", "step_s", "bake_s"}
+_NOT_SERVED = {"name", "shift", "step_s", "bake_s", "quality_prompts", "quality_floor", "rollback"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from phi_runner.config import clouds
+from phi_runner.config import clouds, serving_check
 from phi_runner.config.schema import (
     AzureCloud,
     AzureCompute,
@@ -108,9 +108,7 @@ def _resources(config: RunConfig) -> Iterator[str]:
                 f"deploy.name={deploy.name!r} is not a legal endpoint name: type deploy.name=NAME of 3 to 32 letters, "
                 "digits and dashes that starts with a letter, or leave it empty for a name of its own"
             )
-        steps = deploy.shift
-        if not steps or steps[-1] != 100 or steps != sorted(set(steps)) or steps[0] < 1:
-            yield f"deploy.shift={steps} must rise to 100: type deploy.shift=[10,50,100]"
+        yield from serving_check.steps(deploy.shift)
     if isinstance(compute, AzureCompute):
         if not _CLUSTER.fullmatch(compute.cluster):
             yield (

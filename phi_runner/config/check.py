@@ -1,9 +1,7 @@
 """Rules across fields and ranges: everything that is wrong with a config is said at once, before anything runs."""
 
-import ipaddress
 import re
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 from phi_runner.config import (
     azure_check,
@@ -13,6 +11,7 @@ from phi_runner.config import (
     methods,
     preference,
     resuming,
+    serving_check,
     streaming,
     vm_sizes,
 )
@@ -21,14 +20,9 @@ from phi_runner.config.architectures import architecture_of
 from phi_runner.config.ranges import out_of_range
 from phi_runner.config.schema import (
     AzureCompute,
-    ChatUi,
     HubModel,
-    LocalDeploy,
     LocalModel,
     NanoModel,
-    NoDeploy,
-    NoFlow,
-    PromptFlow,
     RunConfig,
     StageName,
 )
@@ -36,7 +30,6 @@ from phi_runner.config.take import parse_take
 from phi_runner.errors import ConfigProblem, SweepWouldDeploy
 
 _SERVING = (StageName.deploy, StageName.flow, StageName.chat)
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 _PASSWORD = re.compile(r"([\w+.-]+)://([^:/@]*):[^@]*@")  # as SQLAlchemy reads it: a password may hold a slash
 _ALIAS = re.compile(r"(?!latest$|v[0-9]+$)[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
@@ -46,7 +39,7 @@ def check(config: RunConfig, *, multirun: bool = False) -> None:
     """Raise ConfigProblem naming every rule that the config breaks, or SweepWouldDeploy."""
     problems = [
         *_stages(config), *out_of_range(config), *_model(config), *_lengths(config), *_sizes(config),
-        *methods.problems(config), *_take(config), *_names(config), *_tracking(config), *_serving(config),
+        *methods.problems(config), *_take(config), *_names(config), *_tracking(config), *serving_check.problems(config),
         *files.problems(config), *azure_check.problems(config), *compute_check.problems(config),
         *vm_sizes.problems(config), *preference.problems(config), *resuming.problems(config),
         *streaming.problems(config),
@@ -69,24 +62,13 @@ def check(config: RunConfig, *, multirun: bool = False) -> None:
 
 def warnings(config: RunConfig) -> list[str]:
     """Return what a person should know before the run, though nothing is wrong."""
-    told = []
-    for group in (config.deploy, config.flow):
-        if isinstance(group, LocalDeploy | PromptFlow) and not _is_loopback(group.host):
-            name = "deploy" if isinstance(group, LocalDeploy) else "flow"
-            told.append(f"{name}.host={group.host} lets other machines in")
+    told = [*serving_check.warnings(config)]
     if clouds.rehearses(config) and "compute=azure_gpu" in clouds.choices(config):
         told.append("azure=rehearsal: the emulated node is this machine and computes on its processor")
     processes = config.azure.processes_per_node
     if isinstance(config.compute, AzureCompute) and not config.compute.gpu and processes > 1:
         told.append(f"azure.processes_per_node={processes} divides a node's cores; one process uses them all")
     return told + vm_sizes.warnings(config) + compute_check.warnings(config)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _stages(config: RunConfig) -> Iterator[str]:
@@ -146,10 +128,7 @@ def _take(config: RunConfig) -> Iterator[str]:
 
 def _names(config: RunConfig) -> Iterator[str]:
     asked = [("register.name", config.register.name, _MODEL_NAME), ("register.alias", config.register.alias, _ALIAS)]
-    if isinstance(config.deploy, LocalDeploy):
-        asked.append(("deploy.name", config.deploy.name, _NAME))
-    if isinstance(config.flow, PromptFlow):
-        asked += [("flow.name", config.flow.name, _NAME), ("flow.connection", config.flow.connection, _NAME)]
+    asked += [(key, value, serving_check.NAME) for key, value in serving_check.names(config)]
     for key, value, pattern in asked:
         if not pattern.fullmatch(value):
             yield f"{key}={value!r} is not a legal name{_legal(key, value, pattern)}"
@@ -174,23 +153,3 @@ def _legal(key: str, value: str, pattern: re.Pattern[str]) -> str:
     plain = re.sub(r"[^A-Za-z0-9-]+", "-", value).strip("-")
     fixed = plain if pattern.fullmatch(plain) else f"phi-{plain}".strip("-")
     return f": letters, digits and dashes, such as {key}={fixed}"
-
-
-def _serving(config: RunConfig) -> Iterator[str]:
-    """Yield what endpoint, flow and chat lack, installed packages included: found before hours of training."""
-    if StageName.deploy in config.stages and isinstance(config.deploy, LocalDeploy):
-        yield from _installed("deploy=local", "serve", "fastapi", "uvicorn")
-    if StageName.flow in config.stages and isinstance(config.flow, PromptFlow):
-        yield from _installed("flow=promptflow", "flow", "promptflow")
-        if not config.flow.question.strip():
-            yield "flow.question is empty: type flow.question='Who founded Microsoft?'"
-    if StageName.chat in config.stages and config.chat.ui is ChatUi.page and isinstance(config.flow, NoFlow):
-        yield "chat.ui=page needs the flow's page: type flow=promptflow, or chat.ui=terminal"
-    if StageName.flow in config.stages and not isinstance(config.flow, NoFlow) and isinstance(config.deploy, NoDeploy):
-        yield f"flow={config.flow.kind} needs an endpoint: type deploy=local, or flow=none to go without"
-
-
-def _installed(choice: str, extra: str, *packages: str) -> Iterator[str]:
-    missing = [package for package in packages if find_spec(package) is None]
-    if missing:
-        yield f"{choice} needs {' and '.join(missing)}, not installed: type pip install 'phi-runner[{extra}]'"

@@ -87,6 +87,9 @@ RANGES: dict[str, Range] = {
     "evaluate.batch_size": _COUNT,
     "deploy.port": _PORT,
     "deploy.max_concurrent": _COUNT,
+    "deploy.max_queue": _MAYBE,
+    "deploy.quality_prompts": _MAYBE,
+    "deploy.quality_floor": Range(0, 1),
     "deploy.request_timeout_s": _SECONDS,
     "deploy.max_queue_wait_s": Range(0, 7 * 24 * 3600),
     "deploy.start_timeout_s": _SECONDS,
@@ -99,6 +102,8 @@ RANGES: dict[str, Range] = {
     "deploy.bake_s": _MAYBE,
     "deploy.max_new_tokens": _COUNT,
     "flow.port": _PORT,
+    "flow.batch_rows": _MAYBE,
+    "chat.port": _PORT,
     "chat.max_new_tokens": _COUNT,
     "chat.temperature": Range(0, 2),
 }

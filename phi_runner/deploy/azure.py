@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from phi_runner.artifacts import Endpoint
@@ -10,7 +10,9 @@ from phi_runner.azureml import endpoints
 from phi_runner.azureml.endpoints import Online
 from phi_runner.azureml.names import same
 from phi_runner.azureml.wish import Wish
-from phi_runner.deploy import smoke
+from phi_runner.deploy import history, quality, smoke
+from phi_runner.deploy.history import Entry
+from phi_runner.deploy.quality import Gate, HeldOut
 from phi_runner.deploy.rollout import Condition, Deployment, Pace, Served, roll_out
 
 FACTS_FILE = "deployment.json"
@@ -29,6 +31,7 @@ class AzureBackend:
     url: str
     """Score URL."""
     key: str = field(repr=False)
+    gate: Gate
     logs: Path
     """Folder for the whole logs of deployments that failed."""
 
@@ -56,6 +59,20 @@ class AzureBackend:
             self.url, key=self.key, deployment=name, text_form=text_form, chat_form=chat_form,
             timeout_s=deploy.max_queue_wait_s + deploy.request_timeout_s,
         )  # fmt: skip
+
+    def examine(self, name: str) -> None:
+        """Ask the held-out prompts, one after the other: an instance may take one request at a time only."""
+        events = self.online.events
+        if not self.wish.forms[1]:
+            events.info("no quality gate: this image takes no dialogues")
+            return
+        patience_s = self.wish.deploy.max_queue_wait_s + self.wish.deploy.request_timeout_s
+        with smoke.behind_gateway(key=self.key, deployment=name, timeout_s=patience_s) as client:
+
+            def ask(held: HeldOut) -> str | None:
+                return smoke.answer(client, self.url, held.messages, max_new_tokens=held.max_new_tokens)
+
+            quality.examine(self.gate, ask, name=name, events=events, at_a_time=1)
 
     def shift(self, traffic: Mapping[str, int]) -> None:
         """Divide the traffic."""
@@ -86,14 +103,30 @@ def _own_lines(log: Sequence[str]) -> list[str]:
     return list(log[start:])
 
 
-def deploy(wish: Wish, *, online: Online, folder: Path, outputs: Path, detached: bool) -> Endpoint:
-    """Bring the wished deployment to all traffic of the endpoint and return the result; raises DeployFailed."""
+def deploy(
+    wish: Wish, *, online: Online, folder: Path, outputs: Path, detached: bool, answers: Path | None = None
+) -> Endpoint:
+    """Bring the wished deployment to all traffic of the endpoint and return the result; raises DeployFailed.
+
+    With `deploy.rollback` the version that served before takes the wished one's place. `answers` are the evaluated
+    model's.
+    """
     config, events = wish.deploy, online.events
+    served_file = history.file_of("azure", online.name, outputs=outputs)
+    entry = Entry(
+        label=wish.label, model=wish.model, template_hash=wish.template_hash, answers=str(answers) if answers else ""
+    )
+    if config.rollback:
+        entry = history.before(served_file, name=online.name)
+        wish = replace(wish, label=entry.label, model=entry.model, template_hash=entry.template_hash)
+        events.info(f"brings back {entry.label}, which endpoint {online.name} served before")
     endpoint = online.ensure(identity=wish.identity)
     url, key = endpoints.score_url(endpoint), online.key()
-    backend = AzureBackend(online=online, wish=wish, url=url, key=key, logs=outputs / "logs")
+    gate = quality.read(entry.answers_file, most=config.quality_prompts, floor=config.quality_floor)
+    backend = AzureBackend(online=online, wish=wish, url=url, key=key, gate=gate, logs=outputs / "logs")
     pace = Pace(steps=config.shift, step_s=config.step_s, bake_s=config.bake_s)
     served = roll_out(backend, wanted=wish.fingerprint, pace=pace, events=events)
+    history.note(entry, served_file)
     _tell(served, wish=wish, url=url, warn=events.warn, info=events.info)
     facts = {"fingerprint": wish.fingerprint, "model": wish.model}
     (folder / FACTS_FILE).write_text(json.dumps(facts) + "\n", encoding="utf-8")

@@ -37,13 +37,13 @@ def _make(file: Path) -> None:
 
 
 def read(file: Path) -> str:
-    """Return the key in `file`, closing the file to others where it was open; raises DeployFailed when it has none."""
+    """Return the first key in `file`, closing it to others where it was open; raises DeployFailed when it has none."""
     try:
         if file.stat().st_mode & 0o077:
             file.chmod(_PRIVATE)
-        key = file.read_text(encoding="ascii").strip()
+        found = file.read_text(encoding="ascii").split()
     except (OSError, UnicodeDecodeError) as err:
         raise DeployFailed(f"cannot read the endpoint's key in {file}: {err}; delete it and deploy again") from err
-    if not key:
+    if not found:
         raise DeployFailed(f"the key file {file} is empty: delete it and deploy again")
-    return key
+    return found[0]

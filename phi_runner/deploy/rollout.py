@@ -54,6 +54,10 @@ class Backend(Protocol):
         """Test one deployment past the division of the traffic, or with an empty name whoever has it; the answer."""
         ...
 
+    def examine(self, name: str) -> None:
+        """Hold a new deployment's answers against those of the model that was evaluated; raises DeployFailed."""
+        ...
+
     def shift(self, traffic: Mapping[str, int]) -> None:
         """Divide the traffic, in percent by name, at once."""
         ...
@@ -178,6 +182,7 @@ class _Rollout:
                 self.events.info(f"goes on with {name}, which an earlier run has left at {target.percent} %")
             answer = self.backend.prove(name)
             self.events.info(f"{name} passed its test", deployment=name, answer=answer)
+            self.backend.examine(name)
             if before is None:
                 self._shift({name: _WHOLE})
                 return Served(name=name, answer=self.backend.prove(""), new=True)

@@ -1,7 +1,8 @@
 """The smoke test: a real question in every contract that an endpoint promises, and a stranger at the door."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -17,15 +18,18 @@ _FIRST_FORM = {"input_data": [QUESTION], "params": _GREEDY}
 _SECOND_FORM = {"input_data": {"input_string": _TURN, "parameters": _GREEDY}}
 PASSING_S = (1.0, 2.0, 4.0, 8.0)
 """Pauses after an answer that may pass: a gateway that does not know its new deployment yet, or is busy."""
+_REFUSED = {"413", "422"}
+"""What the model itself answers to a prompt that it cannot take; Azure's gateway tells it in a header."""
 _PASSING = {404, 408, 429, 502, 503, 504}
 
 
-def test_endpoint(url: str, *, key: str, timeout_s: float) -> str:
+def test_endpoint(url: str, *, key: str, timeout_s: float, deployment: str) -> str:
     """Ask a real question in all three contracts; return the answer, raise DeployFailed when one does not hold.
 
-    The answer may be empty: a model may end its turn at once, which is no fault of the endpoint.
+    `deployment` asks that one behind a gateway, an empty name whoever has the traffic. The answer may be empty: a model
+    may end its turn at once, which is no fault of the endpoint.
     """
-    with probe.client(url, key=key, timeout_s=timeout_s) as client:
+    with probe.client(url, key=key, deployment=deployment, timeout_s=timeout_s) as client:
         try:
             return _smoke_test(client)
         except httpx.TransportError as err:
@@ -64,8 +68,7 @@ def prove_behind_gateway(
     cannot be reached.
     """
     body: dict[str, Any] = _FIRST_FORM if text_form else _SECOND_FORM
-    headers = {"Authorization": f"Bearer {key}"} | ({"azureml-model-deployment": deployment} if deployment else {})
-    with httpx.Client(headers=headers, timeout=httpx.Timeout(timeout_s, connect=30.0)) as client:
+    with behind_gateway(key=key, deployment=deployment, timeout_s=timeout_s) as client:
         try:
             first = _first_answer(client, url, body=body, pauses_s=passing_s, pause=pause)
             answers = {"input_data list": _taken(first, [0])} if text_form else {}
@@ -76,6 +79,28 @@ def prove_behind_gateway(
         except httpx.TransportError as err:
             raise RemoteFailed(f"the endpoint at {url} cannot be reached ({type(err).__name__}: {err})") from err
     return _same(answers)
+
+
+@contextmanager
+def behind_gateway(*, key: str, deployment: str, timeout_s: float) -> Iterator[httpx.Client]:
+    """Open a client for Azure's gateway; `deployment` asks that one past the division of the traffic."""
+    headers = {"Authorization": f"Bearer {key}"} | ({probe.PINNED_HEADER: deployment} if deployment else {})
+    with httpx.Client(headers=headers, timeout=httpx.Timeout(timeout_s, connect=30.0)) as client:
+        yield client
+
+
+def answer(
+    client: httpx.Client, url: str, messages: Sequence[Mapping[str, str]], *, max_new_tokens: int
+) -> str | None:  # fmt: skip
+    """Return the greedy answer to a dialogue, None when it is refused as it is; raises like `prove_behind_gateway`."""
+    parameters = {"max_new_tokens": max_new_tokens, "do_sample": False}
+    body = {"input_data": {"input_string": list(messages), "parameters": parameters}}
+    try:
+        response = _first_answer(client, url, body=body, pauses_s=PASSING_S, pause=time.sleep)
+    except httpx.TransportError as err:
+        raise RemoteFailed(f"the endpoint at {url} cannot be reached ({type(err).__name__}: {err})") from err
+    status = response.headers.get("ms-azureml-model-error-statuscode", str(response.status_code))
+    return None if status in _REFUSED else _taken(response, ["output"])
 
 
 def _first_answer(

@@ -1,8 +1,6 @@
-"""Serve a flow's page and API in a process of its own: Prompt flow's serving app behind uvicorn."""
+"""Keep a flow's server running in a process of its own: one per name, tied to the run unless it is let go."""
 
-import argparse
 import errno
-import os
 import socket
 import subprocess
 import time
@@ -10,12 +8,10 @@ from pathlib import Path
 
 from phi_runner import processes
 from phi_runner.errors import FlowFailed
-from phi_runner.flow import pf
+from phi_runner.flow.back_end import Server
 from phi_runner.processes import Running
 
 KIND = "flow"
-_KEY = "PHI_RUNNER_ENDPOINT_KEY"
-"""Environment variable in which the page gets a key that lies in no file; an argument could be read by everybody."""
 _POLL_S = 0.1
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared with, not bound to
 
@@ -61,42 +57,27 @@ def _wait(child: subprocess.Popen[bytes], *, url: str, log: Path, timeout_s: flo
 
 
 def serve(
-    folder: Path, *, name: str, connection: pf.Connection, host: str, port: int, outputs: Path, detach: bool,
-    timeout_s: float = 90.0,
-) -> Running:  # fmt: skip
-    """Start the page of the flow in `folder` in place of the one of that name, and return it when it is healthy.
+    server: Server, *, name: str, host: str, port: int, outputs: Path, detach: bool, timeout_s: float = 90.0
+) -> Running:
+    """Start a flow's server in place of the one of that name, and return it when it is healthy.
 
-    Runs that ask for the same name take turns.
+    Runs that ask for the same name take turns. Raises FlowFailed.
     """
-    lacking = pf.missing("fastapi", "uvicorn")
-    if lacking:
-        raise FlowFailed(lacking)
-    if not (folder / "flow.dag.yaml").is_file():
-        raise FlowFailed(f"there is no flow in {folder}: render it with stages=[flow]")
     with processes.name_lock(KIND, name, outputs=outputs):
         _end_earlier(name, outputs=outputs)
         return _start(
-            folder, name=name, connection=connection, host=host, port=_claim(host, port), outputs=outputs,
-            detach=detach, timeout_s=timeout_s,
-        )  # fmt: skip
+            server, name=name, host=host, port=_claim(host, port), outputs=outputs, detach=detach, timeout_s=timeout_s
+        )
 
 
 def _start(
-    folder: Path, *, name: str, connection: pf.Connection, host: str, port: int, outputs: Path, detach: bool,
-    timeout_s: float,
-) -> Running:  # fmt: skip
-    """Start a page, wait until it is healthy and write it down; whatever goes wrong on the way, it is stopped."""
+    server: Server, *, name: str, host: str, port: int, outputs: Path, detach: bool, timeout_s: float
+) -> Running:
+    """Start a server, wait until it is healthy and write it down; whatever goes wrong on the way, it is stopped."""
     url, log = _url(host, port), outputs / "logs" / f"flow-{name}.log"
-    arguments = [
-        "--folder", folder.resolve(), "--home", outputs.resolve() / "promptflow", "--host", host, "--port", port,
-        "--connection", connection.name, "--endpoint", connection.endpoint,
-    ]  # fmt: skip
-    if connection.key_file:
-        arguments += ["--key-file", connection.key_file.resolve()]
-    child = processes.start(
-        "phi_runner.flow.page", [str(item) for item in arguments], log=log, detach=False,
-        environment={} if connection.key_file else {_KEY: connection.key},
-    )  # fmt: skip
+    child = processes.start_command(
+        [*server.command, "--host", host, "--port", str(port)], log=log, detach=False, environment=server.environment
+    )
     try:
         _wait(child, url=url, log=log, timeout_s=timeout_s)
         running = Running(
@@ -120,25 +101,3 @@ def _end_earlier(name: str, *, outputs: Path) -> None:
     if not earlier.detached and not processes.is_ours(earlier.pid):
         raise FlowFailed(f"the page of flow {name} at {earlier.url} belongs to another run: type flow.name=ANOTHER")
     processes.stop_recorded(earlier, outputs=outputs)
-
-
-def main() -> None:
-    """Serve until SIGTERM; the child's entry point."""
-    processes.stop_with_parent()
-    parser = argparse.ArgumentParser()
-    for name in ("folder", "home", "host", "connection", "endpoint"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--key-file", type=Path)
-    parser.add_argument("--port", type=int, required=True)
-    chosen = parser.parse_args()
-    pf.prepare(Path(chosen.home))
-    key = pf.read_key(chosen.key_file) if chosen.key_file else os.environ.pop(_KEY)
-    connection = pf.Connection(name=chosen.connection, endpoint=chosen.endpoint, key=key)
-    app = pf.app(Path(chosen.folder), connection=connection)
-    import uvicorn
-
-    uvicorn.run(app, host=chosen.host, port=chosen.port, log_level="warning", timeout_graceful_shutdown=5)
-
-
-if __name__ == "__main__":
-    main()

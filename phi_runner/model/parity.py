@@ -1,6 +1,5 @@
 """Whether two models say the same: how far their logits differ, and whether their likeliest answers are one."""
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,21 +127,24 @@ def witness(model: Any, tokenizer: Any, *, questions: tuple[Dialogue, ...] = QUE
 
 def served(folder: Path, before: Witness) -> Parity:
     """Ask the engine that serves a folder the same questions; raises MergeFailed when it answers otherwise."""
-    from phi_runner.model.engine import TransformersEngine
+    from phi_runner.model.engines.batched import TransformersEngine
 
-    return spoken(TransformersEngine(folder), before)
+    engine = TransformersEngine(folder)
+    try:
+        return spoken(engine, before)
+    finally:
+        engine.close()
 
 
 def spoken(engine: Any, before: Witness) -> Parity:
     """Compare an engine's greedy answers, prompt and text, with what was said before; it gives no logits."""
-    from phi_runner.model.answering import Sampling
+    from phi_runner.model.answering import Sampling, ask
 
     same = []
     for row, (question, prompt) in enumerate(zip(before.questions, before.prompts, strict=True)):
         ids = engine.tokenise(question, max_new_tokens=_NEW_TOKENS)
-        heard: list[str] = []
-        engine.answer(ids, sampling=Sampling(max_new_tokens=_NEW_TOKENS), on_text=heard.append, stop=threading.Event())
-        same.append(ids == prompt[0].tolist() and "".join(heard) == before.answers[row])
+        text, _finished = ask(engine, question, sampling=Sampling(max_new_tokens=_NEW_TOKENS))
+        same.append(ids == prompt[0].tolist() and text == before.answers[row])
     parity = Parity(
         max_logit_difference=None, limit=before.limit, greedy_match=sum(same) / len(same), questions=len(same)
     )

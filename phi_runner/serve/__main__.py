@@ -5,15 +5,20 @@ import errno
 import gc
 import logging
 import os
+import signal
 import socket
 import sys
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from phi_runner import processes
 from phi_runner.errors import DeployFailed, PhiRunnerError
 from phi_runner.serve import settings as settings_file
+from phi_runner.serve.keys import KeyFile
 from phi_runner.serve.settings import EXIT_PORT_IN_USE, Settings
 from phi_runner.template import template_hash
 
@@ -30,8 +35,10 @@ _FOR_LIBRARIES = {
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin as they wait: 4-9 times slower on a busy machine, no faster
     "TOKENIZERS_PARALLELISM": "false",
 }
-_NOT_FOR_ANSWERS = ("accelerate", "scipy")
-"""transformers imports these where they are installed, and only training uses them: a sixth of the start."""
+EXIT_ENGINE_DIED = 70
+"""Exit code when the engine cannot go on (sysexits' number for an internal error): who started us starts us again."""
+_LAST_WORDS_S = 0.5
+"""For the event loop, which sends what the engine has told."""
 log = logging.getLogger("phi_runner.serve")
 
 
@@ -46,6 +53,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m phi_runner.serve")
     parser.add_argument("--settings", type=Path, required=True, help="JSON file with the fields of Settings")
     file = parser.parse_args().settings
+    signal.signal(signal.SIGTERM, _end_well)
     processes.stop_with_parent()
     for name, value in _FOR_LIBRARIES.items():
         os.environ.setdefault(name, value)
@@ -58,6 +66,11 @@ def main() -> int:
         sys.stderr.write(f"error: {err}\n")
         return err.exit_code
     return 0
+
+
+def _end_well(_number: int, _frame: FrameType | None) -> None:
+    """End well: uvicorn raises the signal again once everything is drained."""
+    raise SystemExit(0)
 
 
 def _read(file: Path) -> Settings:
@@ -77,37 +90,37 @@ def serve(settings: Settings) -> None:
             f"({settings.template_hash[:12]}): put the right chat_template.jinja back, or register the model again"
         )
     try:
-        key = Path(settings.key_file).read_text(encoding="ascii").strip()
-    except OSError as err:
-        raise DeployFailed(f"cannot read the key file {settings.key_file}: {err.strerror}") from err
-    if not key:
-        raise DeployFailed(f"the key file {settings.key_file} is empty: without a key everybody could ask")
+        keys = KeyFile(Path(settings.key_file))
+    except (OSError, ValueError) as err:
+        raise DeployFailed(f"cannot read the key file, and without a key everybody could ask: {err}") from err
     try:
         from phi_runner.serve import app, listen
         from phi_runner.serve.service import Service
     except ModuleNotFoundError as err:
         raise DeployFailed(f"{err.name} is not installed: pip install 'phi-runner[serve]'") from err
     try:
-        listener = listen.bind(settings.host, 0 if settings.successor else settings.port)
+        listener = listen.bind(settings.host, settings.port)
     except OSError as err:
         if err.errno != errno.EADDRINUSE:
             raise DeployFailed(f"cannot listen on {settings.host}:{settings.port}: {err.strerror}") from err
         raise PortInUse(f"port {settings.port} on {settings.host} is already in use") from err
     settings_file.announce(Path(settings.announce), port=listener.getsockname()[1])
     service = Service(settings=settings)
-    _run(app.build(service, key=key), service, listener=listener)
+    _run(app.build(service, keys=keys), service, listener=listener)
 
 
 def _run(application: "FastAPI", service: "Service", *, listener: socket.socket) -> None:
     import uvicorn
 
     from phi_runner.serve import listen
+    from phi_runner.serve.connections import Connection
 
     config = uvicorn.Config(
-        application, http="h11", ws="none", loop="asyncio", log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=DRAIN_S,
+        application, http=Connection, ws="none", loop="asyncio", log_config=None, access_log=False, server_header=False,
+        timeout_graceful_shutdown=1,  # after our own drain
     )  # fmt: skip
-    server = listen.Server(config, settings=service.settings)
+    drain = partial(service.drain, within_s=DRAIN_S)
+    server = listen.Server(config, drain=drain)
 
     def take(work: "Future[Engine]") -> None:
         if work.exception():
@@ -126,14 +139,20 @@ def _run(application: "FastAPI", service: "Service", *, listener: socket.socket)
 
 
 def _load(settings: Settings) -> "Engine":
-    for name in _NOT_FOR_ANSWERS:
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # Python's own way to say "not installed"
-    from phi_runner.model.engine import TransformersEngine
+    from phi_runner.serve.engines import open_engine
 
-    engine = TransformersEngine(Path(settings.model_folder), device=settings.device)
+    engine = open_engine(settings, on_death=_die)
     gc.freeze()
     gc.enable()
     return engine
+
+
+def _die(err: BaseException) -> None:
+    """End the process at once: answers in progress have been told, and nothing else could be answered any more."""
+    log.critical("the engine failed", exc_info=err)
+    logging.shutdown()
+    time.sleep(_LAST_WORDS_S)
+    os._exit(EXIT_ENGINE_DIED)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from phi_runner.model.answering import Finished
-from phi_runner.serve.refusals import Refusal
-from phi_runner.serve.service import Question, spoken
-from phi_runner.serve.slots import Slot
+from phi_runner.serve.answers import Answer
+from phi_runner.serve.refusals import REFUSED, Refusal
 
 
 def _usage(finished: Finished) -> dict[str, int]:
@@ -35,41 +34,46 @@ def completion(text: str, finished: Finished, *, model: str) -> dict[str, Any]:
 
 
 class CompletionStream(StreamingResponse):
-    """An answer as server-sent events; the slot is left when the stream ends, however it ends."""
+    """An answer as server-sent events; it ends when the client hangs up."""
 
-    def __init__(self, slot: Slot, question: Question, *, model: str, include_usage: bool) -> None:
-        events = _events(slot, question, model=model, include_usage=include_usage)
-        super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-        self._slot = slot
+    def __init__(self, answer: Answer, text: AsyncIterator[str | Finished], *, model: str, include_usage: bool) -> None:
+        self._answer = answer
+        self._model = model
+        self._include_usage = include_usage
+        self._refused = "client_gone"
+        super().__init__(self._events(text), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the stream; a client that hangs up ends it."""
+        """Send the stream."""
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._slot.leave()
+            self._answer.leave()
+            scope[REFUSED] = self._refused
 
+    async def _events(self, text: AsyncIterator[str | Finished]) -> AsyncIterator[str]:
+        head = _head(kind="chat.completion.chunk", model=self._model)
+        usage = {"usage": None} if self._include_usage else {}
 
-async def _events(slot: Slot, question: Question, *, model: str, include_usage: bool) -> AsyncIterator[str]:
-    head = _head(kind="chat.completion.chunk", model=model)
+        def chunk(delta: dict[str, str], *, reason: str | None = None) -> str:
+            choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
+            return _event({**head, "choices": [choice], **usage})
 
-    def chunk(delta: dict[str, str], *, reason: str | None = None) -> str:
-        choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
-        return _event({**head, "choices": [choice]} | ({"usage": None} if include_usage else {}))
-
-    yield chunk({"role": "assistant", "content": ""})
-    try:
-        async for piece in spoken(slot, question):
-            if isinstance(piece, str):
-                yield chunk({"content": piece})
-                continue
-            yield chunk({}, reason=piece.reason)
-            if include_usage:
-                yield _event({**head, "choices": [], "usage": _usage(piece)})
-    except Refusal as refusal:  # the status line is sent: the only place left to say so is the stream
-        yield _event(refusal.body())
-        return
-    yield "data: [DONE]\n\n"
+        yield chunk({"role": "assistant", "content": ""})
+        try:
+            async for piece in text:
+                if isinstance(piece, str):
+                    yield chunk({"content": piece})
+                    continue
+                yield chunk({}, reason=piece.reason)
+                if self._include_usage:
+                    yield _event({**head, "choices": [], "usage": _usage(piece)})
+        except Refusal as refusal:  # the status line is sent: the only place left to say so is the stream
+            self._refused = refusal.kind
+            yield _event(refusal.body())
+            return
+        self._refused = ""
+        yield "data: [DONE]\n\n"
 
 
 def _event(body: dict[str, Any]) -> str:

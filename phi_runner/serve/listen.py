@@ -1,15 +1,9 @@
-"""Where the server listens: on the port asked for, on any free one, or at first there and then in another's place."""
+"""Where a deployment's server listens, and uvicorn with a drain of our own before its end."""
 
-import asyncio
-import errno
 import socket
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import uvicorn
-
-from phi_runner.serve.settings import Settings, announce
-
-_LOOK_AGAIN_S = 0.05
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -19,38 +13,13 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, and a second socket on the port of the server that this one replaces."""
+    """uvicorn that drains while its sockets are still open, so that latecomers are told why."""
 
-    def __init__(self, config: uvicorn.Config, *, settings: Settings) -> None:
+    def __init__(self, config: uvicorn.Config, *, drain: Callable[[], Awaitable[object]]) -> None:
         super().__init__(config)
-        self._settings = settings
-        self._succession: asyncio.Task[None] | None = None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start as uvicorn does; a successor then waits for its port."""
-        await super().startup(sockets)
-        if self._settings.successor:
-            self._succession = asyncio.create_task(self._succeed())
-
-    async def _succeed(self) -> None:
-        """Listen on the wanted port as soon as the predecessor has let go of it."""
-        while True:
-            try:
-                listener = bind(self._settings.host, self._settings.port)
-                break
-            except OSError as err:
-                if err.errno != errno.EADDRINUSE:
-                    raise
-                await asyncio.sleep(_LOOK_AGAIN_S)
-        self.servers.append(await asyncio.get_running_loop().create_server(self._connection, sock=listener))
-        announce(Path(self._settings.announce), port=self._settings.port)
-
-    def _connection(self) -> asyncio.Protocol:
-        protocol: type[asyncio.Protocol] = self.config.http_protocol_class
-        return protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[call-arg]
+        self._drain = drain
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop waiting for the port, then drain as uvicorn does."""
-        if self._succession:
-            self._succession.cancel()
+        """Drain, close."""
+        await self._drain()
         await super().shutdown(sockets)

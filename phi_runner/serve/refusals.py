@@ -8,11 +8,15 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
 from phi_runner.errors import PhiRunnerError
 
 CLIENT_GONE = 499
 """nginx's status for a client that hung up; nobody reads it but the log."""
+REFUSED = "phi_runner.refused"
+"""Where a request's scope holds the kind of its refusal, for the log and the metrics."""
+_LONGEST_NAME = 100
 
 
 class Refusal(PhiRunnerError):
@@ -32,8 +36,9 @@ class Refusal(PhiRunnerError):
         """Return the JSON that the client gets."""
         return {"error": {"message": str(self), "type": self.kind, "param": self.param}}
 
-    def response(self) -> JSONResponse:
-        """Return the whole answer."""
+    def response(self, scope: Scope) -> JSONResponse:
+        """Return the whole answer to a request, and note in its scope that it is one."""
+        scope[REFUSED] = self.kind
         return JSONResponse(self.body(), status_code=self.status, headers=self.headers)
 
 
@@ -42,38 +47,42 @@ def invalid(param: str, message: str) -> Refusal:
     return Refusal(422, f"{param}: {message}", kind="invalid_request_error", param=param)
 
 
-async def on_refusal(_request: Request, err: Exception) -> Response:
+def shown(name: str) -> str:
+    """Return a field's name as it may be said back: a client can send one that is endless, or no text."""
+    return name[:_LONGEST_NAME].encode("utf-8", "backslashreplace").decode()
+
+
+async def on_refusal(request: Request, err: Exception) -> Response:
     """Answer what our own code refuses."""
     assert isinstance(err, Refusal)  # noqa: S101 - registered for this class
-    return err.response()
+    return err.response(request.scope)
 
 
-async def on_invalid_body(_request: Request, err: Exception) -> Response:
+async def on_invalid_body(request: Request, err: Exception) -> Response:
     """Answer a body that does not have the documented shape, by its first fault."""
     assert isinstance(err, RequestValidationError)  # noqa: S101 - registered for this class
     fault = err.errors()[0]
-    if fault["type"] == "json_invalid":
-        reason = fault.get("ctx", {}).get("error", "")
-        return Refusal(400, f"the body is not JSON: {reason}", kind="invalid_json").response()
     param = path_of(fault["loc"])
     if not param:
-        message = "the body must be a JSON object, sent with Content-Type: application/json"
-        return Refusal(422, message, kind="invalid_request_error").response()
-    message = "this endpoint does not know it" if fault["type"] == "extra_forbidden" else str(fault["msg"])
-    return invalid(param, message.removeprefix("Value error, ")).response()
+        refusal = Refusal(422, "the body must be a JSON object", kind="invalid_request_error")
+    else:
+        message = "this endpoint does not know it" if fault["type"] == "extra_forbidden" else str(fault["msg"])
+        refusal = invalid(param, message.removeprefix("Value error, "))
+    return refusal.response(request.scope)
 
 
-async def on_http_problem(_request: Request, err: Exception) -> Response:
-    """Answer what the framework refuses: unknown paths, wrong methods, bodies that are no text."""
+async def on_http_problem(request: Request, err: Exception) -> Response:
+    """Answer what the framework refuses: unknown paths and wrong methods."""
     assert isinstance(err, HTTPException)  # noqa: S101 - registered for this class
     kind = HTTPStatus(err.status_code).phrase.lower().replace(" ", "_")
-    return Refusal(err.status_code, str(err.detail), kind=kind, headers=err.headers).response()
+    return Refusal(err.status_code, str(err.detail), kind=kind, headers=err.headers).response(request.scope)
 
 
-async def on_crash(_request: Request, _err: Exception) -> Response:
+async def on_crash(request: Request, _err: Exception) -> Response:
     """Answer when our own code fails; what happened stands in the log."""
     closing = {"Connection": "close"}  # uvicorn drops the connection: the client should not send on it again
-    return Refusal(500, "the endpoint failed; its log says why", kind="server_error", headers=closing).response()
+    refusal = Refusal(500, "the endpoint failed; its log says why", kind="server_error", headers=closing)
+    return refusal.response(request.scope)
 
 
 def path_of(location: tuple[str | int, ...]) -> str:
@@ -82,6 +91,6 @@ def path_of(location: tuple[str | int, ...]) -> str:
     for part in location[1:]:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif not part.startswith("<"):
-            path += f".{part}" if path else part
+        elif not (part.startswith("<") and part.endswith(">")):
+            path += f".{shown(part)}" if path else shown(part)
     return path

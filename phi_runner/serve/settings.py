@@ -3,12 +3,12 @@
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 EXIT_PORT_IN_USE = 98
 """Exit code of a server that found its port taken (Linux's number for "address already in use")."""
-_NOT_IDENTITY = ("port", "successor", "announce", "key_file")
+_NOT_IDENTITY = ("port", "announce", "key_file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +26,25 @@ class Settings:
     """File in which the server says where it listens, as soon as it does."""
     host: str = "127.0.0.1"
     port: int = 0
-    successor: bool = False
-    """Listen on any free port first, and on `port` as well as soon as the endpoint that has it now lets go of it."""
     device: str = "cpu"
-    max_concurrent: int = 3
+    engine: str = "transformers"
+    """A value of `EngineName`."""
+    engine_folder: str = ""
+    """What was exported from the model for this engine; empty: the engine reads `model_folder` itself."""
+    engine_python: str = ""
+    """Interpreter of the environment that an engine with a server of its own runs in."""
+    engine_options: list[str] = field(default_factory=list)
+    """More words for that server's command line."""
+    max_concurrent: int | None = None
+    """Requests answered at a time; None: what the engine serves best."""
+    max_queue: int = 64
+    """Requests that may wait for a slot."""
     request_timeout_s: float = 180.0
     max_queue_wait_s: float = 120.0
     max_new_tokens: int = 128
+    max_body_bytes: int = 1024 * 1024
+    body_timeout_s: float = 30.0
+    """How long a request's body may take to arrive."""
 
     def fingerprint(self) -> str:
         """Return a hash of what is served and how; where it listens does not count."""

@@ -1,124 +1,100 @@
-"""How many requests are answered at a time, how long one may wait and take, and the thread that answers it."""
+"""How many answers are given at a time, who waits for how long, and when a place is free again."""
 
 import asyncio
 import contextlib
 import math
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable
 
-from starlette.requests import Request
+from phi_runner.serve.metrics import Metrics
+from phi_runner.serve.refusals import Refusal
 
-from phi_runner.model.answering import Engine, Finished, Sampling
-from phi_runner.serve.refusals import CLIENT_GONE, Refusal
-
-_Result = TypeVar("_Result")
 _LONGEST_RETRY_S = 60
+_FIRST_GUESS_S = 1.0
+"""How long an answer is thought to take before one was measured."""
+_MEMORY = 0.2
+"""Weight of the newest answer in the mean of how long they take."""
 
 
 class Slots:
-    """The places in which requests are answered; made inside the server's event loop."""
+    """The places in which answers are given, first come first served; used from the server's event loop alone.
 
-    def __init__(self, count: int, *, max_queue_wait_s: float, request_timeout_s: float) -> None:
-        self._free = asyncio.Semaphore(count)
-        self._threads = ThreadPoolExecutor(count, thread_name_prefix="answer")
+    Every waiting request has one ticket, one with many texts too: it takes every slot that nobody else wants, and where
+    others wait it gets as many turns as each of them.
+    """
+
+    def __init__(self, count: int, *, max_queue: int, max_queue_wait_s: float, metrics: Metrics) -> None:
+        self._count = count
+        self._max_queue = max_queue
         self._max_queue_wait_s = max_queue_wait_s
-        self._request_timeout_s = request_timeout_s
+        self._metrics = metrics
+        self._busy = 0
+        self._tickets: deque[asyncio.Future[None]] = deque()
+        self._answer_s = 0.0
+        self._note()
 
-    async def take(self, engine: Engine) -> "Slot":
-        """Wait for a free slot; raises Refusal 429 when none gets free in time."""
+    def refuse_if_full(self) -> None:
+        """Raise Refusal 429 when the queue is full, before any work is done for the request."""
+        if self._busy >= self._count and len(self._tickets) >= self._max_queue:
+            raise self._busy_refusal(f"{len(self._tickets)} requests wait already (max_queue={self._max_queue})")
+
+    async def enter(self) -> Callable[[float], None]:
+        """Wait for a request's first slot, return what frees it; raises Refusal 429 when that cannot be in time."""
+        self.refuse_if_full()
         try:
             async with asyncio.timeout(self._max_queue_wait_s):
-                await self._free.acquire()
+                return await self.take()
         except TimeoutError:
-            retry_s = min(max(math.ceil(self._max_queue_wait_s), 1), _LONGEST_RETRY_S)
-            raise Refusal(
-                429, f"all slots were busy for max_queue_wait_s={self._max_queue_wait_s:g} s: try again later",
-                kind="rate_limit_error", headers={"Retry-After": str(retry_s)},
-            ) from None  # fmt: skip
-        return Slot(engine, threads=self._threads, timeout_s=self._request_timeout_s, on_free=self._free.release)
+            message = f"all slots were busy for max_queue_wait_s={self._max_queue_wait_s:g} s"
+            raise self._busy_refusal(message) from None
 
+    async def take(self) -> Callable[[float], None]:
+        """Wait for a slot however long it takes, return what frees it; that is told how many seconds it was used."""
+        if self._busy < self._count and not self._tickets:
+            self._busy += 1
+        else:
+            await self._turn()
+        self._note()
+        return self._leave
 
-class Slot:
-    """A place to answer one request in: its deadline, its stop signal, and its thread while one works."""
-
-    def __init__(
-        self, engine: Engine, *, threads: ThreadPoolExecutor, timeout_s: float, on_free: Callable[[], None]
-    ) -> None:
-        self._engine = engine
-        self._threads = threads
-        self._timeout_s = timeout_s
-        self._deadline = asyncio.get_running_loop().time() + timeout_s
-        self._stop = threading.Event()
-        self._work: Future[Finished] | None = None
-        self._on_free = on_free
-
-    async def pieces(self, prompt: Sequence[int], *, sampling: Sampling) -> AsyncIterator[str | Finished]:
-        """Yield an answer's text as it comes, then how it ended; raises Refusal 408 at the deadline."""
-        loop = asyncio.get_running_loop()
-        said: asyncio.Queue[str | Finished | BaseException] = asyncio.Queue()
-
-        def post(item: str | Finished | BaseException) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the server is gone, and so is the listener
-                loop.call_soon_threadsafe(said.put_nowait, item)
-
-        def done(work: Future[Finished]) -> None:
-            post(work.exception() or work.result())
-
-        self._work = self._threads.submit(self._engine.answer, prompt, sampling=sampling, on_text=post, stop=self._stop)
-        self._work.add_done_callback(done)
-        while True:
-            item = await self._next(said)
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-            if isinstance(item, Finished):
-                return
-
-    async def _next(self, said: asyncio.Queue[str | Finished | BaseException]) -> str | Finished | BaseException:
+    async def _turn(self) -> None:
+        ticket = asyncio.get_running_loop().create_future()
+        self._tickets.append(ticket)
+        self._note()
         try:
-            async with asyncio.timeout_at(self._deadline):
-                return await said.get()
-        except TimeoutError:
-            raise Refusal(
-                408, f"the answer took longer than request_timeout_s={self._timeout_s:g} s", kind="timeout"
-            ) from None
+            await ticket
+        except asyncio.CancelledError:
+            if not ticket.cancelled():  # the slot came in the same moment
+                self._pass_on()
+            with contextlib.suppress(ValueError):
+                self._tickets.remove(ticket)
+            self._note()
+            raise
 
-    def stop(self) -> None:
-        """Let the answer end here: what is still to come is not wanted."""
-        self._stop.set()
+    def _leave(self, used_s: float) -> None:
+        if used_s > 0:
+            self._answer_s = self._answer_s + _MEMORY * (used_s - self._answer_s) if self._answer_s else used_s
+        self._pass_on()
 
-    def leave(self) -> None:
-        """Tell the thread to stop; the slot is free as soon as it has, so that there is never one thread too many."""
-        self._stop.set()
-        if self._work is None:
-            self._on_free()
-            return
-        loop = asyncio.get_running_loop()
+    def _pass_on(self) -> None:
+        while self._tickets:
+            ticket = self._tickets.popleft()
+            if not ticket.done():
+                ticket.set_result(None)
+                break
+        else:
+            self._busy -= 1
+        self._note()
 
-        def free(_work: Future[Finished]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._on_free)
+    def _note(self) -> None:
+        self._metrics.load(slots=self._count, busy=self._busy, waiting=len(self._tickets))
 
-        self._work.add_done_callback(free)
+    def _busy_refusal(self, reason: str) -> Refusal:
+        return Refusal(
+            429, f"{reason}: try again later", kind="rate_limit_error", headers={"Retry-After": str(self._retry_s())}
+        )
 
-
-async def unless_gone(request: Request, work: Awaitable[_Result]) -> _Result:
-    """Do the work; a client that hangs up meanwhile cancels it."""
-    task = asyncio.ensure_future(work)
-    listener = asyncio.ensure_future(_hang_up(request))
-    try:
-        await asyncio.wait({task, listener}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise Refusal(CLIENT_GONE, "the client hung up", kind="client_gone")
-    finally:
-        for pending in (task, listener):
-            pending.cancel()
-        await asyncio.gather(task, listener, return_exceptions=True)
-
-
-async def _hang_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    def _retry_s(self) -> int:
+        """Return when a slot should be free for one more, by how long answers have taken lately; whole seconds."""
+        answer_s = self._answer_s or _FIRST_GUESS_S
+        return min(max(math.ceil(answer_s * (len(self._tickets) + 1) / self._count), 1), _LONGEST_RETRY_S)

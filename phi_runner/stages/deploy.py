@@ -45,10 +45,12 @@ def _local(deploy: LocalDeploy, config: RunConfig, registered: Registered, rundi
     from phi_runner.deploy import local
 
     wish = wanted(deploy, config, registered, outputs=rundir.outputs)
-    running = local.deploy(wish, events=rundir.events)
+    up = local.bring_up(wish, events=rundir.events)
+    running = up.running
     return Endpoint(
         folder=rundir.folder, name=running.name, url=running.url, key_file=str(wish.key_file), pid=running.pid,
-        model=wish.label, template_hash=wish.template_hash, detached=running.detached,
+        model=up.serves.label, template_hash=up.serves.template_hash, detached=running.detached,
+        deployment=up.deployment,
     )  # fmt: skip
 
 
@@ -67,7 +69,7 @@ def wanted(deploy: LocalDeploy, config: RunConfig, registered: Registered, *, ou
             raise ConfigProblem(f"deploy=local cannot serve on compute of kind {unknown.kind!r}: use compute=cpu")
     return Wanted(
         config=deploy, model_folder=registered.model_folder, label=f"{registered.name}/{registered.version}",
-        template_hash=registered.template_hash, device=device, outputs=outputs,
+        template_hash=registered.template_hash, device=device, outputs=outputs, answers=registered.answers_file,
     )  # fmt: skip
 
 
@@ -101,7 +103,7 @@ def _azure(deploy: AzureDeploy, config: RunConfig, inputs: Inputs, rundir: RunDi
 
     with processes.name_lock("azure", online.name, outputs=rundir.outputs, on_wait=waits):
         return azure.deploy(
-            wish, online=online, folder=rundir.folder, outputs=rundir.outputs,
+            wish, online=online, folder=rundir.folder, outputs=rundir.outputs, answers=registered.answers_file,
             detached=not clouds.rehearses(config),  # a rehearsed cloud ends with the run
         )  # fmt: skip
 
@@ -129,8 +131,9 @@ def _still_here(artifact: Endpoint, outputs: Path) -> str:
     if running is None or (running.pid, running.url) != (artifact.pid, artifact.url):
         return "the endpoint's process has ended"
     return local.changed(
-        running, label=artifact.model, template_hash=artifact.template_hash, key_file=Path(artifact.key_file)
-    )
+        running, label=artifact.model, template_hash=artifact.template_hash, key_file=Path(artifact.key_file),
+        deployment=artifact.deployment,
+    )  # fmt: skip
 
 
 def skip(config: RunConfig) -> str:
@@ -154,7 +157,7 @@ STAGE = Stage(
         "azureml/wish.py",
         "azureml/score",
         "model/answering.py",
-        "model/engine.py",
+        "model/engines",
         "processes.py",
         "template.py",
     ),

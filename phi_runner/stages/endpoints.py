@@ -8,7 +8,7 @@ from phi_runner.config import clouds
 from phi_runner.config.schema import AzureDeploy, RunConfig, StageName
 from phi_runner.errors import DeployFailed
 from phi_runner.events import Events, StageEvents
-from phi_runner.flow import pf
+from phi_runner.flow.connection import read_key
 from phi_runner.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def endpoint_key(config: RunConfig, endpoint: Endpoint, *, outputs: Path, events
         if problem:
             raise DeployFailed(f"endpoint {endpoint.name}: {problem}; type deploy=azure and the azure.* of its run")
         return online(config, name=endpoint.name, outputs=outputs, events=events).key()
-    key = pf.read_key(key_file_of(endpoint))
+    key = read_key(key_file_of(endpoint))
     events.hide(key)
     return key
 

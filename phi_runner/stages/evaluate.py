@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from phi_runner.artifacts import Dataset, Scorecard, TrainedModel
+from phi_runner.artifacts import ANSWERS_FILE, Dataset, Scorecard, TrainedModel
 from phi_runner.config.schema import (
     AzureCompute,
     CatalogTrain,
@@ -81,7 +81,7 @@ def here(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Scorecard:
         prompts, before.answers, after.answers, tokenizer=tokenizer, limit=config.evaluate.max_new_tokens
     )
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table)
-    (rundir.folder / "answers.jsonl").write_text(lines, encoding="utf-8")
+    (rundir.folder / ANSWERS_FILE).write_text(lines, encoding="utf-8")
     _show(table, rundir)
     return Scorecard(
         folder=rundir.folder, rows=dataset.test_rows, loss_before=before.loss, loss_after=after.loss,
@@ -150,6 +150,7 @@ def _side_by_side(
                 "wanted": wanted,
                 "before": answer_before,
                 "after": answer_after,
+                "max_new_tokens": limit,
                 "comparable": len(tokenizer(wanted, add_special_tokens=False)["input_ids"]) < limit,
             }
         )
@@ -193,7 +194,7 @@ STAGE = Stage(
     code=(
         "model/answering.py",
         "model/device.py",
-        "model/engine.py",
+        "model/engines",
         "model/fingerprint.py",
         "model/load.py",
         "model/merge.py",

@@ -1,27 +1,43 @@
-"""Stage `flow`: put the chat flow in front of the endpoint, ask it once, and serve its page when asked to."""
+"""Stage `flow`: put the chat flow in front of the endpoint, ask it once, and serve it when asked to."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from phi_runner import processes
-from phi_runner.artifacts import Artifact, Endpoint, Flow
+from phi_runner.artifacts import Artifact, Dataset, Endpoint, Flow
 from phi_runner.config import clouds
-from phi_runner.config.schema import AzureDeploy, FoundryFlow, NoFlow, PromptFlow, RunConfig, StageName
+from phi_runner.config.schema import (
+    AgentFlow,
+    AzureDeploy,
+    ChatFlow,
+    FoundryFlow,
+    NoFlow,
+    PlainFlow,
+    PromptFlow,
+    RunConfig,
+    StageName,
+)
 from phi_runner.errors import ConfigProblem
-from phi_runner.events import Events, StageEvents
-from phi_runner.flow import page, pf, render, trial
-from phi_runner.ledger import Ledger
+from phi_runner.flow import page, render
+from phi_runner.flow.back_end import BackEnd
+from phi_runner.flow.connection import Connection
+from phi_runner.flow.spec import FlowSpec, spec_of
 from phi_runner.processes import Running
-from phi_runner.stages import endpoints
+from phi_runner.stages import endpoints, flow_batch, flow_project
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 
 _ENDPOINT_FILE = "endpoint.json"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
-def _reads(_config: RunConfig) -> tuple[StageName, ...]:
-    return (StageName.deploy,)
+def _batch_rows(config: RunConfig) -> int:
+    return config.flow.batch_rows if isinstance(config.flow, PromptFlow) else 0
+
+
+def _reads(config: RunConfig) -> tuple[StageName, ...]:
+    return (StageName.data, StageName.deploy) if _batch_rows(config) else (StageName.deploy,)
 
 
 def _skip(config: RunConfig) -> str:
@@ -29,99 +45,113 @@ def _skip(config: RunConfig) -> str:
 
 
 def _warm_up(config: RunConfig) -> None:
-    trial.warm_up(Path(config.outputs).expanduser().resolve())  # as the runner resolves it
+    if isinstance(config.flow, PromptFlow):
+        from phi_runner.flow.promptflow import process
+
+        process.warm_up(Path(config.outputs).expanduser().resolve())  # as the runner resolves it
 
 
-def connection_of(config: RunConfig, settings: PromptFlow, endpoint: Endpoint, rundir: RunDir) -> pf.Connection:
+def connection_of(config: RunConfig, settings: ChatFlow, endpoint: Endpoint, rundir: RunDir) -> Connection:
     """Return the flow's way to the endpoint, its key in memory; a Foundry flow's is what its project holds."""
     key = endpoints.endpoint_key(config, endpoint, outputs=rundir.outputs, events=rundir.events)
     match settings:
         case FoundryFlow():
-            return _through_project(config, settings, endpoint, rundir, key=key)
+            return flow_project.connect(config, settings, endpoint, rundir, key=key)
         case _:
             file = None if endpoint.resource else endpoints.key_file_of(endpoint)
-            return pf.Connection(name=settings.connection, endpoint=endpoint.score_url, key=key, key_file=file)
+            return Connection(name=settings.connection, endpoint=endpoint.score_url, key=key, key_file=file)
 
 
-def _through_project(
-    config: RunConfig, settings: FoundryFlow, endpoint: Endpoint, rundir: RunDir, *, key: str
-) -> pf.Connection:
-    from phi_runner.azureml.client import connect
-    from phi_runner.azureml.foundry import Foundry, Keys
+def back_end_of(settings: ChatFlow, *, spec: FlowSpec, connection: Connection, rundir: RunDir) -> BackEnd:
+    """Return what runs the flow; an agent's environment is made when it is not there yet."""
+    from phi_runner.flow.script import ScriptBackEnd
 
-    foundry = Foundry(azure=connect(config.azure), ledger=Ledger(rundir.outputs), events=rundir.events)
-    foundry.converge(settings)
-    held = foundry.connect(settings.connection, Keys(endpoint=endpoint.score_url, key=key))
-    return pf.Connection(name=settings.connection, endpoint=held.endpoint, key=held.key)
+    match settings:
+        case PromptFlow():
+            from phi_runner.flow.promptflow.back_end import PromptFlowBackEnd
 
+            return PromptFlowBackEnd(connection=connection, outputs=rundir.outputs)
+        case PlainFlow():
+            return ScriptBackEnd(python=sys.executable, spec=spec, connection=connection, outputs=rundir.outputs)
+        case AgentFlow():
+            from phi_runner.flow import agents
 
-def _upload(config: RunConfig, settings: FoundryFlow, folder: Path, rundir: RunDir) -> None:
-    from phi_runner.azureml.client import connect
-    from phi_runner.azureml.foundry import Foundry
-
-    foundry = Foundry(azure=connect(config.azure), ledger=Ledger(rundir.outputs), events=rundir.events)
-    version = foundry.upload(folder, name=settings.name)
-    rundir.events.info(
-        f"the flow is data asset {settings.name}:{version} of project {config.azure.project}; to open it in the portal "
-        f"choose Prompt flow > Create > Upload from local there, and {folder}"
-    )
+            python = agents.interpreter(settings, outputs=rundir.outputs, events=rundir.events)
+            return ScriptBackEnd(python=python, spec=spec, connection=connection, outputs=rundir.outputs)
+        case unknown:
+            raise ConfigProblem(f"no back end runs a flow of kind {unknown.kind!r}: type flow=plain")
 
 
-def serve(settings: PromptFlow, *, folder: Path, connection: pf.Connection, detach: bool, rundir: RunDir) -> Running:
-    """Start the flow's page; it lives as long as the endpoint is meant to."""
+def serve(settings: ChatFlow, *, folder: Path, back_end: BackEnd, detach: bool, rundir: RunDir) -> Running:
+    """Start the flow's server; it lives as long as the endpoint is meant to."""
     if settings.host not in _LOOPBACK:
         rundir.events.warn(f"flow.host={settings.host}: whoever reaches this address can use the model without a key")
     running = page.serve(
-        folder, name=settings.name, connection=connection, host=settings.host,
-        port=settings.port, outputs=rundir.outputs, detach=detach,
+        back_end.server(folder), name=settings.name, host=settings.host, port=settings.port, outputs=rundir.outputs,
+        detach=detach,
     )  # fmt: skip
-    rundir.events.info(f"the flow's page is {running.url}, its API {running.url}/score", url=running.url)
+    shown = f"the flow's page is {running.url}, its API" if isinstance(settings, PromptFlow) else "the flow's API is"
+    rundir.events.info(f"{shown} {running.url}/score", url=running.url)
     return running
 
 
-def _check(settings: PromptFlow) -> None:
+def _check(settings: ChatFlow) -> None:
     if not settings.question.strip():
         raise ConfigProblem("flow.question is empty: say what the flow is asked when it is tested")
 
 
-def _render(config: RunConfig, settings: PromptFlow, rundir: RunDir, *, chat_form: bool) -> Path:
-    folder = rundir.outputs / "flows" / settings.name
-    for name in render.render(settings, chat=config.chat, folder=folder, chat_form=chat_form):
+def _render(spec: FlowSpec, rundir: RunDir) -> Path:
+    folder = rundir.outputs / "flows" / spec.name
+    for name in render.render(spec, folder=folder):
         rundir.events.warn(f"{folder / name} had been edited: kept as {name}.edited, and written again")
     return folder
 
 
-def _make(config: RunConfig, settings: PromptFlow, endpoint: Endpoint, rundir: RunDir) -> Flow:
-    _check(settings)
-    connection = connection_of(config, settings, endpoint, rundir)
-    folder = _render(config, settings, rundir, chat_form=endpoint.chat_form)
-    answer = trial.ask(folder, connection=connection, question=settings.question, outputs=rundir.outputs)
+def _ask(back_end: BackEnd, folder: Path, question: str, rundir: RunDir) -> str:
+    answer = back_end.ask(folder, question)
     rundir.events.info(
-        f"{settings.question} -> {' '.join(answer.text.split())}", question=settings.question, answer=answer.text,
+        f"{question} -> {' '.join(answer.text.split())}", question=question, answer=answer.text,
         import_s=answer.import_s, call_s=answer.call_s,
     )  # fmt: skip
     if not answer.text.strip():
-        rundir.events.warn(f"the flow answered {settings.question!r} with nothing: see evaluate's answers")
-    asked = {
-        "url": endpoint.url, "pid": endpoint.pid, "resource": endpoint.resource, "deployment": endpoint.deployment,
-        "chat_form": endpoint.chat_form,
-    }  # fmt: skip
+        rundir.events.warn(f"the flow answered {question!r} with nothing: see evaluate's answers")
+    return answer.text
+
+
+def _write_down(endpoint: Endpoint, rundir: RunDir) -> None:
+    """Keep which endpoint was asked, for the next run that would reuse the answer."""
+    names = ("name", "url", "pid", "resource", "deployment", "chat_form", "model")
+    asked = {name: getattr(endpoint, name) for name in names}
     (rundir.folder / _ENDPOINT_FILE).write_text(json.dumps(asked) + "\n", encoding="utf-8")
+
+
+def _make(config: RunConfig, settings: ChatFlow, inputs: Inputs, rundir: RunDir) -> Flow:
+    _check(settings)
+    endpoint = inputs.get(StageName.deploy, Endpoint)
+    connection = connection_of(config, settings, endpoint, rundir)
+    spec = spec_of(settings, chat=config.chat, endpoint=endpoint)
+    back_end = back_end_of(settings, spec=spec, connection=connection, rundir=rundir)
+    folder = _render(spec, rundir)
+    answer = _ask(back_end, folder, settings.question, rundir)
+    _write_down(endpoint, rundir)
+    if isinstance(settings, PromptFlow) and settings.batch_rows:
+        dataset = inputs.get(StageName.data, Dataset)
+        flow_batch.run(config, settings, dataset, endpoint, rundir, folder=folder, connection=connection)
     if isinstance(settings, FoundryFlow):
-        _upload(config, settings, folder, rundir)
+        flow_project.upload(config, settings, folder, rundir)
     running = None
     if settings.serve:
-        running = serve(settings, folder=folder, connection=connection, detach=endpoint.detached, rundir=rundir)
+        running = serve(settings, folder=folder, back_end=back_end, detach=endpoint.detached, rundir=rundir)
     return Flow(
-        folder=rundir.folder, flow_folder=str(folder), question=settings.question, answer=answer.text,
+        folder=rundir.folder, flow_folder=str(folder), question=settings.question, answer=answer,
         url=running.url if running else "", pid=running.pid if running else 0,
     )  # fmt: skip
 
 
 def _run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Flow:
     match config.flow:
-        case PromptFlow() as settings:
-            return _make(config, settings, inputs.get(StageName.deploy, Endpoint), rundir)
+        case ChatFlow() as settings:
+            return _make(config, settings, inputs, rundir)
         case unknown:
             raise ConfigProblem(f"stage flow cannot make a flow of kind {unknown.kind!r}: use flow=promptflow")
 
@@ -135,50 +165,41 @@ def _serves(artifact: Flow, outputs: Path) -> bool:
     )
 
 
-def _is_there(config: RunConfig, asked: dict[str, Any], outputs: Path) -> bool:
+def _is_there(config: RunConfig, asked: Endpoint, outputs: Path) -> bool:
     """Say whether the endpoint that the flow asked still serves."""
-    if asked.get("resource"):
-        return endpoints.has_traffic(
-            config, resource=asked["resource"], deployment=asked["deployment"], outputs=outputs
-        )
+    if asked.resource:
+        return endpoints.has_traffic(config, resource=asked.resource, deployment=asked.deployment, outputs=outputs)
     running = [(item.pid, item.url) for item in processes.listed(outputs=outputs) if item.kind == "endpoint"]
-    return (asked["pid"], asked["url"]) in running
-
-
-def _connection_differs(config: RunConfig, settings: FoundryFlow, asked: dict[str, Any], outputs: Path) -> str:
-    """Say what is wrong with the project's connection, or nothing: an endpoint that was made again has another key."""
-    from phi_runner.azureml.client import connect
-    from phi_runner.azureml.foundry import Foundry, Keys
-
-    silent = StageEvents(Events(), StageName.flow)
-    held = Foundry(azure=connect(config.azure), ledger=Ledger(outputs), events=silent).read(settings.connection)
-    if held is None:
-        return f"connection {settings.connection} of project {config.azure.project} is gone"
-    online = endpoints.online(config, name=asked["resource"].rsplit("/", 1)[-1], outputs=outputs)
-    now = Keys(endpoint=f"{asked['url']}/score", key=online.key())
-    return "" if held == now else f"connection {settings.connection} does not hold the endpoint's key"
+    return (asked.pid, asked.url) in running
 
 
 def _in_azure(config: RunConfig) -> bool:
     return isinstance(config.deploy, AzureDeploy) or isinstance(config.flow, FoundryFlow)
 
 
+def _asked(artifact: Flow) -> Endpoint | None:
+    """Return what is written down of the endpoint that a stored flow asked."""
+    try:
+        values: dict[str, Any] = json.loads((artifact.folder / _ENDPOINT_FILE).read_text(encoding="utf-8"))
+        return Endpoint(folder=artifact.folder, key_file="", template_hash="", detached=False, **values)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
 def _still_true(config: RunConfig, artifact: Artifact, outputs: Path) -> str:
     """Say why a stored flow must be asked again: another endpoint, an edited folder, a page that is gone."""
-    if not isinstance(artifact, Flow) or not isinstance(config.flow, PromptFlow):
-        return "it is no Prompt flow"
-    try:
-        asked = json.loads((artifact.folder / _ENDPOINT_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    if not isinstance(artifact, Flow) or not isinstance(config.flow, ChatFlow):
+        return "it is no chat flow"
+    asked = _asked(artifact)
+    if asked is None:
         return "it does not say which endpoint it asked"
     if not _is_there(config, asked, outputs):
         return "the endpoint that it asked is gone"
-    if not render.is_current(
-        config.flow, chat=config.chat, folder=Path(artifact.flow_folder), chat_form=asked.get("chat_form", True)
-    ):
+    spec = spec_of(config.flow, chat=config.chat, endpoint=asked)
+    if not render.is_current(spec, folder=Path(artifact.flow_folder)):
         return "the flow folder has changed"
     if isinstance(config.flow, FoundryFlow):
-        differs = _connection_differs(config, config.flow, asked, outputs)
+        differs = flow_project.difference(config, config.flow, asked, outputs)
         if differs:
             return differs
     if config.flow.serve and not _serves(artifact, outputs):
@@ -188,21 +209,13 @@ def _still_true(config: RunConfig, artifact: Artifact, outputs: Path) -> str:
 
 STAGE = Stage(
     name=StageName.flow,
-    about="render the chat flow, ask it once through the endpoint, serve its page with flow.serve=true",
+    about="render the chat flow, ask it once through the endpoint, serve it with flow.serve=true",
     run=_run,
     produces=Flow,
     reads=_reads,
     place=lambda config: clouds.workspace_of(config) if _in_azure(config) else "",
     config_parts=("flow", "chat"),
-    code=(
-        "azureml/foundry.py",
-        "stages/flow.py",
-        "flow/render.py",
-        "flow/pf.py",
-        "flow/trial.py",
-        "flow/page.py",
-        "flow/template",
-    ),
+    code=("azureml/foundry.py", "stages/flow.py", "stages/flow_batch.py", "stages/flow_project.py", "flow"),
     libraries=("promptflow",),
     pure=False,
     still_true=_still_true,

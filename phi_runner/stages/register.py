@@ -1,11 +1,12 @@
 """Stage `register`: a version in the model registry that plain MLflow can load, with where it came from."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from phi_runner import __version__
-from phi_runner.artifacts import Artifact, Registered, Scorecard, TrainedModel
+from phi_runner.artifacts import ANSWERS_FILE, Artifact, Registered, Scorecard, TrainedModel
 from phi_runner.azureml.environment import model_requirements, pins
 from phi_runner.config import clouds
 from phi_runner.config.schema import CatalogTrain, RunConfig, StageName
@@ -20,9 +21,17 @@ _REQUIRED = ("mlflow", "torch", "transformers", "accelerate")
 
 def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Registered:
     """Put the model into the workspace that will serve it, or into the MLflow registry."""
+    _keep_answers(inputs, rundir)
     if clouds.registers_in_workspace(config):
         return _in_workspace(config, inputs, rundir)
     return _in_mlflow(config, inputs, rundir)
+
+
+def _keep_answers(inputs: Inputs, rundir: RunDir) -> None:
+    """Take over what the model answered when it was evaluated: whatever serves this version is held against it."""
+    card = inputs.artifacts.get(StageName.evaluate)
+    if isinstance(card, Scorecard) and (card.folder / ANSWERS_FILE).is_file():
+        shutil.copyfile(card.folder / ANSWERS_FILE, rundir.folder / ANSWERS_FILE)
 
 
 def _in_mlflow(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Registered:
@@ -111,8 +120,6 @@ def mlflow_folder(
     trained: TrainedModel, *, folder: Path, merged: Path, say: Callable[[str], None] = lambda _text: None
 ) -> Path:
     """Write a training result in the form that Azure registers and serves, and return its folder, made anew."""
-    import shutil
-
     from phi_runner import tracking
 
     shutil.rmtree(folder, ignore_errors=True)
@@ -227,7 +234,7 @@ STAGE = Stage(
     config_parts=("register", "tracking"),
     code=(
         "model/answering.py",
-        "model/engine.py",
+        "model/engines",
         "model/fingerprint.py",
         "model/load.py",
         "model/merge.py",

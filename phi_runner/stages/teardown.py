@@ -24,7 +24,7 @@ def run(config: RunConfig, _inputs: Inputs, rundir: RunDir) -> None:
 
 def _stop_servers(rundir: RunDir) -> None:
     """Stop what runs, flow pages before the endpoints that they ask."""
-    from phi_runner.deploy import keys, local
+    from phi_runner.deploy import local
 
     running = sorted(processes.listed(outputs=rundir.outputs), key=lambda item: item.kind == local.KIND)
     if not running:
@@ -32,7 +32,7 @@ def _stop_servers(rundir: RunDir) -> None:
     for item in running:
         processes.stop_recorded(item, outputs=rundir.outputs)
         if item.kind == local.KIND:
-            keys.file_of(item.name, outputs=rundir.outputs).unlink(missing_ok=True)
+            local.forget(item.name, outputs=rundir.outputs)
         rundir.events.info(
             f"stopped {item.kind} {item.name} at {item.url} (pid {item.pid})", pid=item.pid, url=item.url
         )
@@ -40,6 +40,7 @@ def _stop_servers(rundir: RunDir) -> None:
 
 def _remove(config: RunConfig, entries: list[Entry], *, ledger: Ledger, rundir: RunDir) -> None:
     from phi_runner.azureml import client, removal
+    from phi_runner.deploy import history
 
     scope = client.scope_of(config.azure)
     why: dict[str, str] = {}
@@ -49,6 +50,7 @@ def _remove(config: RunConfig, entries: list[Entry], *, ledger: Ledger, rundir: 
     left = ledger.open()
     if left:
         raise RemoteFailed(_told(left, why=why, scope=scope))
+    history.forget("azure", outputs=rundir.outputs)
     rundir.events.info("nothing that runs have made is left in Azure")
 
 

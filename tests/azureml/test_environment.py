@@ -20,8 +20,14 @@ def test_jobs_get_the_versions_that_are_installed_here_without_build_tags() -> N
 
 def test_what_serves_brings_what_azures_images_import() -> None:
     for asked in (environment.model_requirements(), _pip(environment.inference_conda())):
-        assert set(environment.AZURE_SERVING) <= set(asked)
+        assert set(environment.AZURE_SERVING) <= {item.partition("==")[0] for item in asked}
         assert any(item.startswith("transformers==") for item in asked)
+
+
+def test_the_inference_server_is_pinned_and_may_choose_its_pydantic() -> None:
+    asked = environment.scoring_requirements()
+    assert "azureml-inference-server-http==1.5.1" in asked
+    assert not any(item.startswith("pydantic") for item in asked)
 
 
 def test_the_same_content_is_the_same_version() -> None:

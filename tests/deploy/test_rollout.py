@@ -27,12 +27,16 @@ class World:
     proved: set[str] = field(default_factory=set)
     good: frozenset[str] = frozenset({"v1", "v2", "v3"})
     """Fingerprints that work."""
+    poor: frozenset[str] = frozenset()
+    """Fingerprints that work and answer worse than they did."""
+    examined: set[str] = field(default_factory=set)
     served: bool = False
     made: int = 0
 
     def put(self, name: str, fingerprint: str, percent: int = 0, condition: Condition = Condition.ready) -> None:
         self.there[name] = Deployment(name=name, percent=percent, fingerprint=fingerprint, condition=condition)
         if percent:
+            self.examined.add(name)
             self.proved.add(name)
             self.served = True
 
@@ -43,6 +47,7 @@ class World:
     def check(self) -> None:
         assert len(self.there) <= 2
         assert set(self.traffic) <= self.proved, "traffic without a proof"
+        assert set(self.traffic) <= self.examined, "traffic without the quality gate"
         if self.served:
             assert sum(self.traffic.values()) == 100, "nobody serves"
 
@@ -74,6 +79,7 @@ class Fake:
             self.world.put(name, self.wanted, condition=Condition.making)
         self._moment(f"wait {name}")
         self.world.proved.discard(name)
+        self.world.examined.discard(name)
         self.world.put(name, self.wanted)
 
     def prove(self, name: str) -> str:
@@ -86,6 +92,12 @@ class Fake:
                 raise DeployFailed(f"{item} answered 500")
             self.world.proved.add(item)
         return "Paris."
+
+    def examine(self, name: str) -> None:
+        self._moment(f"examine {name}")
+        if self.world.there[name].fingerprint in self.world.poor:
+            raise DeployFailed(f"{name} answers only 1 of 4 held-out prompts as the evaluated model did")
+        self.world.examined.add(name)
 
     def shift(self, traffic: Mapping[str, int]) -> None:
         self._moment(f"shift {dict(traffic)}")
@@ -115,7 +127,16 @@ def test_the_first_deployment_ever_gets_everything_right_after_its_proof() -> No
     fake = Fake(world, wanted="v1")
     assert run(fake, paused) == Served(name="blue", answer="Paris.", new=True)
     assert (world.traffic, paused) == ({"blue": 100}, [])
-    assert fake.calls == ["look", "make blue", "wait blue", "prove blue", "shift {'blue': 100}", "shifted", "prove "]
+    assert fake.calls == [
+        "look",
+        "make blue",
+        "wait blue",
+        "prove blue",
+        "examine blue",
+        "shift {'blue': 100}",
+        "shifted",
+        "prove ",
+    ]
 
 
 def test_a_new_one_takes_over_in_steps_and_the_names_alternate() -> None:
@@ -158,6 +179,16 @@ def test_a_failure_at_any_proof_brings_the_traffic_back(broken_after: int) -> No
         assert "going back failed as well (blue answered 500)" in str(caught.value)
         assert world.traffic == {"green": 100}
         assert run(Fake(world, wanted="v2")).name == "green"
+
+
+def test_one_that_answers_worse_than_it_did_never_gets_traffic() -> None:
+    world = World(poor=frozenset({"v2"}))
+    world.put("blue", "v1", 100)
+    fake = Fake(world, wanted="v2")
+    with pytest.raises(DeployFailed, match=r"^green answers only 1 of 4 .*; blue has the traffic"):
+        run(fake)
+    assert not [call for call in fake.calls if call.startswith("shift ")]
+    assert list(world.there) == ["blue"]
 
 
 def test_a_broken_first_one_is_removed() -> None:

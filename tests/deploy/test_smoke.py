@@ -1,7 +1,7 @@
 """The smoke test passes what answers and names what does not."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -9,8 +9,9 @@ import pytest
 
 from phi_runner.deploy import probe, smoke
 from phi_runner.errors import DeployFailed
-from phi_runner.model.answering import Finish, Finished, Sampling
-from tests.serve.rig import KEY, LABEL, SlowEngine, serving
+from phi_runner.model.answering import Finish, Finished, Piece, Prompt, Sampling
+from tests.serve.engines import SlowEngine
+from tests.serve.rig import KEY, LABEL, serving
 
 
 class ScriptedEngine(SlowEngine):
@@ -18,12 +19,11 @@ class ScriptedEngine(SlowEngine):
 
     script: Iterator[str] = iter(())
 
-    def answer(
-        self, prompt: Sequence[int], *, sampling: Sampling, on_text: Callable[[str], None], stop: threading.Event
-    ) -> Finished:
+    def start(self, prompt: Prompt, *, sampling: Sampling, tell: Callable[[Piece], None]) -> Callable[[], None]:
         """Say one answer."""
-        on_text(next(self.script))
-        return Finished(reason=Finish.stop, prompt_tokens=len(prompt), completion_tokens=1)
+        tell(next(self.script))
+        tell(Finished(reason=Finish.stop, prompt_tokens=len(prompt.tokens), completion_tokens=1))
+        return lambda: None
 
 
 def saying(*answers: str) -> ScriptedEngine:
@@ -65,7 +65,10 @@ def answering(status: int, body: bytes) -> Iterator[str]:
 
 def test_an_endpoint_that_answers_the_same_everywhere_passes() -> None:
     with serving(saying(*["Bill Gates and Paul Allen."] * 3)) as client:
-        assert smoke.test_endpoint(str(client.base_url), key=KEY, timeout_s=5) == "Bill Gates and Paul Allen."
+        assert (
+            smoke.test_endpoint(str(client.base_url), key=KEY, deployment="", timeout_s=5)
+            == "Bill Gates and Paul Allen."
+        )
         assert probe.served(str(client.base_url), key=KEY).label == LABEL
 
 
@@ -78,22 +81,22 @@ def test_an_endpoint_that_answers_the_same_everywhere_passes() -> None:
 )
 def test_different_answers_fail(answers: list[str], problem: str) -> None:
     with serving(saying(*answers)) as client, pytest.raises(DeployFailed, match=problem):
-        smoke.test_endpoint(str(client.base_url), key=KEY, timeout_s=5)
+        smoke.test_endpoint(str(client.base_url), key=KEY, deployment="", timeout_s=5)
 
 
 def test_a_model_that_ends_its_turn_at_once_is_no_fault_of_the_endpoint() -> None:
     with serving(saying("", "", "")) as client:
-        assert smoke.test_endpoint(str(client.base_url), key=KEY, timeout_s=5) == ""
+        assert smoke.test_endpoint(str(client.base_url), key=KEY, deployment="", timeout_s=5) == ""
 
 
 def test_an_endpoint_that_lets_strangers_in_fails() -> None:
     with answering(200, b"[]") as url, pytest.raises(DeployFailed, match="/score answered 200 where 401 was expected"):
-        smoke.test_endpoint(url, key=KEY, timeout_s=5)
+        smoke.test_endpoint(url, key=KEY, deployment="", timeout_s=5)
 
 
 def test_an_endpoint_that_is_not_ready_fails() -> None:
     with serving(None) as client, pytest.raises(DeployFailed, match="/health/ready answered 503"):
-        smoke.test_endpoint(str(client.base_url), key=KEY, timeout_s=5)
+        smoke.test_endpoint(str(client.base_url), key=KEY, deployment="", timeout_s=5)
 
 
 def test_an_endpoint_that_is_gone_fails() -> None:
@@ -101,7 +104,7 @@ def test_an_endpoint_that_is_gone_fails() -> None:
         pass
     assert not probe.is_ready(url)
     with pytest.raises(DeployFailed, match="stopped answering"):
-        smoke.test_endpoint(url, key=KEY, timeout_s=5)
+        smoke.test_endpoint(url, key=KEY, deployment="", timeout_s=5)
     with pytest.raises(DeployFailed, match="does not say which model"):
         probe.served(url, key=KEY)
 

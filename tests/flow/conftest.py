@@ -7,8 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from phi_runner.config.schema import ChatConfig, PromptFlow
-from phi_runner.flow import pf, render
+from phi_runner.artifacts import Endpoint
+from phi_runner.config.schema import AgentFlow, ChatConfig, ChatFlow, PromptFlow, StageName
+from phi_runner.events import Events, StageEvents
+from phi_runner.flow import agents, render
+from phi_runner.flow.connection import Connection, read_key
+from phi_runner.flow.promptflow.back_end import PromptFlowBackEnd
+from phi_runner.flow.spec import FlowSpec, spec_of
+from phi_runner.venvs import EnvironmentNotMade
 from tests.flow import standin
 from tests.flow.standin import StandIn
 
@@ -19,18 +25,41 @@ class Rig:
 
     folder: Path
     outputs: Path
-    connection: pf.Connection
+    spec: FlowSpec
+    connection: Connection
     standin: StandIn
 
+    @property
+    def prompt_flow(self) -> PromptFlowBackEnd:
+        """What runs it."""
+        return PromptFlowBackEnd(connection=self.connection, outputs=self.outputs)
 
-def make_rig(outputs: Path, running: StandIn) -> Rig:
-    """Render the default flow in front of a stand-in."""
-    folder = outputs / "flows" / "chat-with-phi"
-    render.render(PromptFlow(), chat=ChatConfig(), folder=folder)
-    endpoint = running.endpoint
+
+def connection_to(endpoint: Endpoint) -> Connection:
+    """Return the way to an endpoint on this machine."""
     file = Path(endpoint.key_file)
-    connection = pf.Connection(name="phi-endpoint", endpoint=endpoint.score_url, key=pf.read_key(file), key_file=file)
-    return Rig(folder=folder, outputs=outputs, connection=connection, standin=running)
+    return Connection(name="phi-endpoint", endpoint=endpoint.score_url, key=read_key(file), key_file=file)
+
+
+def make_rig(outputs: Path, running: StandIn, flow: ChatFlow | None = None) -> Rig:
+    """Render a flow, the default Prompt flow unless another is given, in front of a stand-in."""
+    spec = spec_of(flow or PromptFlow(), chat=ChatConfig(), endpoint=running.endpoint)
+    folder = outputs / "flows" / spec.name
+    render.render(spec, folder=folder)
+    return Rig(folder=folder, outputs=outputs, spec=spec, connection=connection_to(running.endpoint), standin=running)
+
+
+@pytest.fixture(scope="session")
+def agent_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An interpreter with Agent Framework: the one that a variable names, or one of an environment made now."""
+    given = os.environ.get("PHI_RUNNER_AGENT_PYTHON")
+    if given:
+        return given
+    outputs = tmp_path_factory.mktemp("agent")
+    try:
+        return agents.interpreter(AgentFlow(), outputs=outputs, events=StageEvents(Events(), StageName.flow))
+    except EnvironmentNotMade as err:
+        pytest.skip(str(err))
 
 
 WATCH = """
@@ -69,3 +98,20 @@ def endpoint(tmp_path: Path) -> Iterator[StandIn]:
 def rig(tmp_path: Path, endpoint: StandIn) -> Rig:
     """A flow in front of a stand-in endpoint."""
     return make_rig(tmp_path, endpoint)
+
+
+BLOCK = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def without(*names: str, folder: Path) -> dict[str, str]:
+    """Return an environment in which Python processes find none of these packages."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(BLOCK.format(names=set(names)), encoding="utf-8")
+    return {**os.environ, "PYTHONPATH": str(folder)}

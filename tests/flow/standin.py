@@ -30,7 +30,14 @@ class Behaviour:
     """Rest between two words of a streamed answer."""
     break_off: bool = False
     """End a streamed answer without `[DONE]`."""
+    refused: str = ""
+    """A question that is answered 422."""
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    words_sent: int = 0
+    """Words of streamed answers that a client took."""
+    model: str = "phi/1"
+    hang_ups: int = 0
+    """Streamed answers that the client did not read to their end."""
 
     def text(self, messages: list[dict[str, str]]) -> str:
         """Return the answer to a dialogue."""
@@ -61,6 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(401, {"error": {"message": "wrong key"}})
         elif self.behaviour.status != 200:
             self._reply(self.behaviour.status, {"error": {"message": self.behaviour.detail}})
+        elif self.behaviour.refused and body.get("messages", [{}])[-1].get("content") == self.behaviour.refused:
+            self._reply(422, {"error": {"message": self.behaviour.detail}})
         elif self.path == "/score":
             asked = body["input_data"]
             if isinstance(asked, list):
@@ -68,7 +77,10 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._reply(200, {"output": self.behaviour.text(asked["input_string"])})
         elif self.path == "/v1/chat/completions":
-            self._stream(self.behaviour.text(body["messages"]))
+            try:
+                self._stream(self.behaviour.text(body["messages"]))
+            except (BrokenPipeError, ConnectionResetError):
+                self.behaviour.hang_ups += 1
         else:
             self._reply(404, {"detail": "Not Found"})
 
@@ -81,13 +93,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._event(
                 {"delta": {"content": word if word == text.split(" ")[0] else f" {word}"}, "finish_reason": None}
             )
+            self.behaviour.words_sent += 1
             time.sleep(self.behaviour.pause_s)
         if not self.behaviour.break_off:
-            self._event({"delta": {}, "finish_reason": self.behaviour.finish})
+            length = len(text.split(" "))
+            usage = {"prompt_tokens": 1, "completion_tokens": length, "total_tokens": 1 + length}
+            self._event({"delta": {}, "finish_reason": self.behaviour.finish}, usage=usage)
             self.wfile.write(b"data: [DONE]\n\n")
 
-    def _event(self, choice: dict[str, Any]) -> None:
-        self.wfile.write(f"data: {json.dumps({'choices': [{'index': 0, **choice}]})}\n\n".encode())
+    def _event(self, choice: dict[str, Any], *, usage: dict[str, int] | None = None) -> None:
+        head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": self.behaviour.model}
+        event = {**head, "choices": [{"index": 0, **choice}], "usage": usage}
+        self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
         self.wfile.flush()
 
 

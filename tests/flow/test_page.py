@@ -1,5 +1,6 @@
 """The flow's page and API, served by Prompt flow's own app in a process of its own."""
 
+import json
 import os
 import signal
 import socket
@@ -15,9 +16,9 @@ import psutil
 import pytest
 
 from phi_runner import processes
-from phi_runner.config.schema import ChatConfig, PromptFlow
 from phi_runner.errors import FlowFailed
 from phi_runner.flow import page, render
+from phi_runner.flow.promptflow.back_end import PromptFlowBackEnd
 from phi_runner.processes import Running
 from tests.flow import standin
 from tests.flow.conftest import Rig, make_rig
@@ -38,7 +39,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, calls_out: Path) -> Iterato
 
 def serve(rig: Rig, *, port: int) -> Running:
     return page.serve(
-        rig.folder, name="chat-with-phi", connection=rig.connection, host="127.0.0.1", port=port, outputs=rig.outputs,
+        rig.prompt_flow.server(rig.folder), name="chat-with-phi", host="127.0.0.1", port=port, outputs=rig.outputs,
         detach=False,
     )  # fmt: skip
 
@@ -63,6 +64,33 @@ def test_api_answers_with_and_without_history(served: tuple[Rig, Running]):
     assert second.json() == {"answer": "And when? [2 before]"}
 
 
+def test_answer_is_streamed_to_who_accepts_a_stream(served: tuple[Rig, Running]):
+    rig, running = served
+    rig.standin.behaviour.pause_s = 0.2
+    try:
+        headers = {"Accept": "text/event-stream"}
+        with httpx.stream("POST", f"{running.url}/score", json={"input_data": "Hello there"}, headers=headers) as reply:
+            begun, seen = time.monotonic(), []
+            for line in reply.iter_lines():
+                if line:
+                    seen.append((time.monotonic() - begun, json.loads(line.removeprefix("data: "))["answer"]))
+    finally:
+        rig.standin.behaviour.pause_s = 0.0
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    assert [piece for _at, piece in seen] == ["Hello", " there", " [0", " before]"]
+    assert seen[-1][0] - seen[0][0] > 0.4
+
+
+def test_answer_that_breaks_off_is_an_error_and_no_shorter_answer(served: tuple[Rig, Running]):
+    rig, running = served
+    rig.standin.behaviour.break_off = True
+    try:
+        reply = httpx.post(f"{running.url}/score", json={"input_data": "Hello?"})
+    finally:
+        rig.standin.behaviour.break_off = False
+    assert reply.status_code == 500  # Prompt flow 1.18.5 loses the reason on its way
+
+
 def test_turn_without_an_answer_is_left_out_of_the_history(served: tuple[Rig, Running]):
     _rig, running = served
     history = [{"inputs": {"input_data": "lost"}, "outputs": None}]
@@ -73,7 +101,7 @@ def test_turn_without_an_answer_is_left_out_of_the_history(served: tuple[Rig, Ru
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (401, "answered 401: the key of the connection is not accepted"),
+        (401, "answered 401: the key is not accepted"),
         (429, "answered 429: the endpoint is busy, ask again in a moment"),
         (503, 'answered 503: {"error": {"message": "the reason"}}'),
     ],
@@ -86,7 +114,7 @@ def test_refusal_of_the_endpoint_reaches_the_page_in_words(served: tuple[Rig, Ru
     finally:
         rig.standin.behaviour.status = 200
     assert reply.status_code == 400
-    assert reply.json()["error"]["message"].endswith(f"{rig.connection.endpoint} {words}")
+    assert reply.json()["error"]["message"].endswith(f"{rig.standin.endpoint.url}/v1/chat/completions {words}")
 
 
 def test_no_other_origin_may_read_the_api(served: tuple[Rig, Running]):
@@ -103,10 +131,11 @@ def test_key_is_neither_on_the_command_line_nor_in_the_environment_nor_in_the_lo
 
 def test_key_without_a_file_reaches_the_page_and_no_command_line_or_log(rig: Rig):
     """One page in front of an endpoint that answers the list form alone, as Azure's no-code image does."""
-    render.render(PromptFlow(), chat=ChatConfig(), folder=rig.folder, chat_form=False)
-    connection = replace(rig.connection, key_file=None)
+    manner = replace(rig.spec.manner, chat_form=False, streams=False)
+    render.render(replace(rig.spec, manner=manner), folder=rig.folder)
+    remote = PromptFlowBackEnd(connection=replace(rig.connection, key_file=None), outputs=rig.outputs)
     running = page.serve(
-        rig.folder, name="remote", connection=connection, host="127.0.0.1", port=0, outputs=rig.outputs, detach=False
+        remote.server(rig.folder), name="remote", host="127.0.0.1", port=0, outputs=rig.outputs, detach=False
     )
     try:
         reply = httpx.post(f"{running.url}/score", json={"input_data": "Hello?"})
@@ -163,14 +192,16 @@ def runs(pid: int) -> bool:
 PARENT = """
 import sys, threading
 from pathlib import Path
-from phi_runner.flow import page, pf, trial
+from phi_runner.flow import page
+from phi_runner.flow.connection import Connection
+from phi_runner.flow.promptflow import process
+from phi_runner.flow.promptflow.back_end import PromptFlowBackEnd
 folder, outputs, endpoint, key_file = sys.argv[1:]
-trial.warm_up(Path(outputs))
-connection = pf.Connection(name="phi-endpoint", endpoint=endpoint, key="k", key_file=Path(key_file))
-running = page.serve(
-    Path(folder), name="x", connection=connection, host="127.0.0.1", port=0, outputs=Path(outputs), detach=False
-)
-print(running.pid, trial._waiting[Path(outputs)].pid, flush=True)
+process.warm_up(Path(outputs))
+connection = Connection(name="phi-endpoint", endpoint=endpoint, key="k", key_file=Path(key_file))
+server = PromptFlowBackEnd(connection=connection, outputs=Path(outputs)).server(Path(folder))
+running = page.serve(server, name="x", host="127.0.0.1", port=0, outputs=Path(outputs), detach=False)
+print(running.pid, process._waiting[Path(outputs)].pid, flush=True)
 threading.Event().wait()
 """
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,26 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phi_runner.config.schema import ChatConfig, PromptFlow
+from phi_runner.artifacts import Endpoint
+from phi_runner.config.schema import AgentFlow, ChatConfig, ChatFlow, PlainFlow, PromptFlow
 from phi_runner.errors import FlowFailed
 from phi_runner.flow import render
+from phi_runner.flow.spec import FlowSpec, spec_of
 from tests.flow.conftest import Rig
 from tests.flow.standin import KEY
 
+ENDPOINT = Endpoint(
+    folder=Path(), name="phi-endpoint", url="http://127.0.0.1:1", key_file="", pid=0, model="phi/1", template_hash="0",
+    detached=False,
+)  # fmt: skip
+
+
+def spec(flow: ChatFlow | None = None, chat: ChatConfig | None = None) -> FlowSpec:
+    return spec_of(flow or PromptFlow(), chat=chat or ChatConfig(), endpoint=ENDPOINT)
+
 
 def dag(flow: PromptFlow, chat: ChatConfig | None = None) -> dict:
-    return yaml.safe_load(render.texts(flow, chat=chat or ChatConfig())["flow.dag.yaml"])
+    return yaml.safe_load(render.texts(spec(flow, chat))["flow.dag.yaml"])
 
 
 def test_flow_is_a_chat_flow_with_the_tutorials_names():
@@ -49,42 +61,69 @@ def test_any_question_survives_the_yaml(question: str):
     assert dag(PromptFlow(question=question))["inputs"]["input_data"]["default"] == question
 
 
-def test_folder_holds_no_address_no_secret_and_no_phi_runner_import(rig: Rig):
-    text = "".join(file.read_text(encoding="utf-8") for file in rig.folder.iterdir())
-    assert KEY not in text
-    assert "://" not in text
-    assert "{{" not in text
-    assert not re.search(r"(import|from) phi_runner", text)
-    assert ".promptflow/" in (rig.folder / ".gitignore").read_text(encoding="utf-8")
+@pytest.mark.parametrize("flow", [PromptFlow(batch_rows=1), PlainFlow(), AgentFlow()])
+def test_folder_holds_no_address_no_secret_and_no_phi_runner_import(flow: ChatFlow):
+    texts = render.texts(spec(flow))
+    everything = "".join(texts.values())
+    assert KEY not in everything
+    assert "://" not in everything
+    assert not re.search(r"\{\{\w+\}\}", everything)
+    assert not re.search(r"(import|from) phi_runner", everything)
+    assert ".promptflow/" in texts[".gitignore"]
+
+
+def test_every_kind_has_the_one_way_to_the_endpoint_and_the_settings_of_the_one_spec():
+    kinds = [render.texts(spec(flow)) for flow in (PromptFlow(), PlainFlow(), AgentFlow())]
+    assert len({texts["endpoint.py"] for texts in kinds}) == 1
+    asked = dag(PromptFlow())["nodes"][0]["inputs"]
+    for texts in kinds[1:]:
+        assert texts["serve.py"] == kinds[1]["serve.py"]
+        settings = json.loads(texts["flow.json"])
+        assert settings["manner"].items() <= asked.items()
+        assert (settings["question"], settings["environment"]) == ("Who founded Microsoft?", "PHI_ENDPOINT")
+
+
+def test_endpoint_in_azure_is_asked_without_streaming():
+    azure = replace(ENDPOINT, resource="/subscriptions/1/x", chat_form=False)
+    manner = spec_of(PlainFlow(), chat=ChatConfig(), endpoint=azure).manner
+    assert (manner.streams, manner.chat_form) == (False, False)
+
+
+def test_flow_of_another_kind_leaves_nothing_behind_but_what_was_edited(tmp_path: Path):
+    render.render(spec(PromptFlow(batch_rows=1)), folder=tmp_path)
+    (tmp_path / "connection.yaml").write_text("mine\n", encoding="utf-8")
+    assert render.render(spec(PlainFlow()), folder=tmp_path) == []
+    files = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()}
+    assert files == {*render.texts(spec(PlainFlow())), ".written.json", "connection.yaml"}
 
 
 def test_pinned_promptflow_is_the_one_that_the_extra_installs():
     wanted = [line for line in importlib.metadata.requires("phi-runner") or [] if line.startswith("promptflow==")]
     pin = wanted[0].partition(";")[0].strip()
-    assert pin in render.texts(PromptFlow(), chat=ChatConfig())["requirements.txt"].splitlines()
+    assert pin in render.texts(spec())["requirements.txt"].splitlines()
 
 
 def test_edited_file_is_kept_beside_the_new_one(tmp_path: Path):
-    assert render.render(PromptFlow(), chat=ChatConfig(), folder=tmp_path) == []
+    assert render.render(spec(), folder=tmp_path) == []
     node = tmp_path / "integrate_with_promptflow.py"
     node.write_text("# mine\n", encoding="utf-8")
-    assert render.render(PromptFlow(), chat=ChatConfig(), folder=tmp_path) == [node.name]
+    assert render.render(spec(), folder=tmp_path) == [node.name]
     assert (tmp_path / f"{node.name}.edited").read_text(encoding="utf-8") == "# mine\n"
     assert node.read_text(encoding="utf-8") != "# mine\n"
 
 
 def test_a_changed_config_alone_keeps_nothing_aside(tmp_path: Path):
-    render.render(PromptFlow(), chat=ChatConfig(), folder=tmp_path)
-    assert not render.is_current(PromptFlow(question="Why?"), chat=ChatConfig(), folder=tmp_path)
-    assert render.render(PromptFlow(question="Why?"), chat=ChatConfig(), folder=tmp_path) == []
-    assert render.is_current(PromptFlow(question="Why?"), chat=ChatConfig(), folder=tmp_path)
+    render.render(spec(), folder=tmp_path)
+    assert not render.is_current(spec(PromptFlow(question="Why?")), folder=tmp_path)
+    assert render.render(spec(PromptFlow(question="Why?")), folder=tmp_path) == []
+    assert render.is_current(spec(PromptFlow(question="Why?")), folder=tmp_path)
     assert not list(tmp_path.glob("*.edited"))
 
 
 def test_folder_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FlowFailed, match=r"the flow folder .*file/flow cannot be written: Not a directory"):
-        render.render(PromptFlow(), chat=ChatConfig(), folder=tmp_path / "file" / "flow")
+        render.render(spec(), folder=tmp_path / "file" / "flow")
 
 
 KEYRING = """

@@ -11,7 +11,7 @@ import torch
 
 from phi_runner.errors import MergeFailed
 from phi_runner.model import fingerprint, load, merge
-from phi_runner.model.engine import TransformersEngine
+from phi_runner.model.engines.batched import TransformersEngine
 from phi_runner.model.parity import QUESTIONS, spoken, witness
 from tests import tiny
 

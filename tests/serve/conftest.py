@@ -12,7 +12,7 @@ from tests.serve.rig import serving
 @pytest.fixture(scope="package")
 def endpoint(tiny_model: Path) -> Iterator[httpx.Client]:
     """A client of an endpoint that serves the tiny model."""
-    from phi_runner.model.engine import TransformersEngine
+    from phi_runner.model.engines.batched import TransformersEngine
 
     with serving(TransformersEngine(tiny_model), max_new_tokens=8) as client:
         yield client

@@ -2,16 +2,18 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
 import uvicorn
 
-from phi_runner.model.answering import Engine, Finish, Finished, Message, Sampling
+from phi_runner.model.answering import Engine
 from phi_runner.serve import app, listen
+from phi_runner.serve.connections import Connection
+from phi_runner.serve.keys import Keys
 from phi_runner.serve.service import Service
 from phi_runner.serve.settings import Settings
 
@@ -29,13 +31,14 @@ def settings(**changes: object) -> Settings:
 
 
 @contextmanager
-def serving(engine: Engine | None, **changes: object) -> Iterator[httpx.Client]:
+def serving(engine: Engine | None, *, keys: Keys | None = None, **changes: object) -> Iterator[httpx.Client]:
     """Serve the engine on a free port of this machine; yield a client that has the key."""
     service = Service(settings=settings(**changes), engine=engine)
     config = uvicorn.Config(
-        app.build(service, key=KEY), http="h11", ws="none", loop="asyncio", log_config=None, access_log=False
-    )
-    server = listen.Server(config, settings=service.settings)
+        app.build(service, keys=keys or Keys([KEY])), http=Connection, ws="none", loop="asyncio", log_config=None,
+        access_log=False,
+    )  # fmt: skip
+    server = listen.Server(config, drain=partial(service.drain, within_s=5.0))
     listener = listen.bind("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -50,38 +53,6 @@ def serving(engine: Engine | None, **changes: object) -> Iterator[httpx.Client]:
         thread.join(timeout=10)
         listener.close()
     assert not thread.is_alive()
-
-
-@dataclass(slots=True)
-class SlowEngine:
-    """Says one word every `pause_s` until it is stopped; counts the answers in progress."""
-
-    pause_s: float = 0.01
-    context: int = 512
-    markers: tuple[str, ...] = ("<|end|>",)
-    busy: int = 0
-    most_busy: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def tokenise(self, messages: Sequence[Message], *, max_new_tokens: int) -> list[int]:
-        """Make a token of every message."""
-        return list(range(len(messages)))
-
-    def answer(
-        self, prompt: Sequence[int], *, sampling: Sampling, on_text: Callable[[str], None], stop: threading.Event
-    ) -> Finished:
-        """Say words."""
-        with self._lock:
-            self.busy += 1
-            self.most_busy = max(self.busy, self.most_busy)
-        said = 0
-        while said < sampling.max_new_tokens and not stop.wait(self.pause_s):
-            on_text("word ")
-            said += 1
-        with self._lock:
-            self.busy -= 1
-        reason = Finish.cancelled if stop.is_set() else Finish.length
-        return Finished(reason=reason, prompt_tokens=len(prompt), completion_tokens=said)
 
 
 def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> bool:

@@ -109,7 +109,7 @@ def test_seed_makes_sampling_repeatable(client: openai.OpenAI) -> None:
     assert first == again != other
 
 
-def test_any_order_of_turns_is_answered_when_the_last_is_the_users(endpoint: httpx.Client) -> None:
+def test_any_order_of_turns_is_answered(endpoint: httpx.Client) -> None:
     turns = [
         {"role": "user", "content": "Hello"},
         {"role": "user", "content": [{"type": "text", "text": "Where is "}, {"type": "text", "text": "the sun?"}]},
@@ -149,7 +149,16 @@ REFUSED: list[tuple[str, dict[str, Any], int, str | None]] = [
      "input_data.parameters.max_new_tokens"),
     ("/v1/chat/completions", {"messages": []}, 422, "messages"),
     ("/v1/chat/completions", {"messages": [{"role": "user"}]}, 422, "messages[0].content"),
-    ("/v1/chat/completions", {"messages": [*TURN, {"role": "assistant", "content": "x"}]}, 422, "messages"),
+    ("/score", {"inputs": [QUESTION], "input_data": [QUESTION]}, 422, "inputs"),
+    ("/score", {"inputs": [3]}, 422, "inputs[0]"),
+    ("/score", {"inputs": [QUESTION], "parameters": {"max_length": 512}}, 422, "parameters.max_length"),
+    ("/score", {"input_data": [QUESTION], "params": {"max_length": 8}}, 413, "input_data[0]"),
+    ("/score", {"input_data": ["x"] * 257}, 422, "input_data"),
+    ("/v1/chat/completions", CHAT | {"logprobs": 0}, 422, "logprobs"),
+    ("/v1/chat/completions", CHAT | {"n": True}, 422, "n"),
+    ("/v1/chat/completions", CHAT | {"max_tokens": 600, "max_completion_tokens": 1}, 422, "max_tokens"),
+    ("/v1/chat/completions", CHAT | {"stop": "x" * 1001}, 422, "stop"),
+    ("/v1/chat/completions", CHAT | {"x" * 5000: 1}, 422, "x" * 100),
     ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a <|end|> b"}]}, 422, "messages[0].content"),
     ("/v1/chat/completions", {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]},
      422, "messages[0].content[0].type"),
@@ -195,7 +204,7 @@ def test_a_body_that_is_no_json_object_is_refused(endpoint: httpx.Client, conten
 
 def test_a_form_is_refused_with_the_content_type_to_send(endpoint: httpx.Client) -> None:
     response = endpoint.post("/score", data={"input_data": "x"})
-    assert response.status_code == 422
+    assert response.status_code == 415
     assert "Content-Type: application/json" in response.json()["error"]["message"]
 
 

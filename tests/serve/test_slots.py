@@ -1,16 +1,14 @@
 """Limits: how many answers at a time, how long one may wait and take, and who frees a slot."""
 
-import threading
 import time
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
 import pytest
 
-from phi_runner.model.answering import Finished, Sampling
-from tests.serve.rig import KEY, SlowEngine, serving, until
+from tests.serve.engines import BrokenEngine, SlowEngine
+from tests.serve.rig import KEY, serving, until
 
 FOREVER: dict[str, object] = {"input_data": ["go on"], "params": {"max_new_tokens": 500}}
 SHORT = {"input_data": ["hello"], "params": {"max_new_tokens": 3}}
@@ -89,20 +87,9 @@ def _hang_up(client: httpx.Client, path: str, body: dict[str, object]) -> None:
             assert next(response.iter_lines()).startswith("data: ")
 
 
-class BrokenEngine(SlowEngine):
-    """Fails in the middle of an answer."""
-
-    def answer(
-        self, prompt: Sequence[int], *, sampling: Sampling, on_text: Callable[[str], None], stop: threading.Event
-    ) -> Finished:
-        """Say a word and fail."""
-        on_text("word")
-        raise ZeroDivisionError("a secret thought")
-
-
 def test_an_engine_that_fails_is_a_500_and_frees_its_slot(caplog: pytest.LogCaptureFixture) -> None:
     with serving(BrokenEngine(), max_concurrent=1, max_queue_wait_s=0.5) as client:
         for _ in range(3):
             response = client.post("/score", json=SHORT)
-            assert (response.status_code, response.json()["error"]["type"]) == (500, "server_error")
+            assert (response.status_code, response.json()["error"]["type"]) == (500, "engine_failed")
             assert "secret" not in response.text

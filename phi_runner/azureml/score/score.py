@@ -25,6 +25,7 @@ from azureml_inference_server_http.api.aml_response import AMLResponse  # type: 
 from phi_runner.azureml.score import model_files  # noqa: E402
 from phi_runner.errors import DeployFailed  # noqa: E402
 from phi_runner.serve import app as application  # noqa: E402
+from phi_runner.serve.keys import Keys  # noqa: E402
 from phi_runner.serve.service import Service  # noqa: E402
 from phi_runner.serve.settings import Settings  # noqa: E402
 from phi_runner.template import template_hash  # noqa: E402
@@ -86,12 +87,12 @@ def init() -> None:
     root = Path(os.environ["AZUREML_MODEL_DIR"])
     folder = model_files.joined(root, folder=Path(tempfile.mkdtemp(prefix="phi-runner-model-")))
     settings = _settings(folder)
-    from phi_runner.model.engine import TransformersEngine
+    from phi_runner.model.engines import batched
 
-    engine = TransformersEngine(folder, device=settings.device)
+    engine = batched.TransformersEngine(folder, device=settings.device, slots=settings.max_concurrent or batched.SLOTS)
     key = secrets.token_urlsafe(32)  # nobody else knows it: the only way in is `run`
     service = Service(settings=settings, engine=engine)
-    transport = httpx.ASGITransport(app=application.build(service, key=key), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(app=application.build(service, keys=Keys([key])), raise_app_exceptions=False)
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="answering", daemon=True).start()
     client = httpx.AsyncClient(

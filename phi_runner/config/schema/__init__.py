@@ -15,15 +15,20 @@ from phi_runner.config.schema.compute import (
 )
 from phi_runner.config.schema.run import RunConfig, StageName, SweepConfig
 from phi_runner.config.schema.serving import (
+    AgentFlow,
     AzureDeploy,
     ChatConfig,
+    ChatFlow,
     ChatUi,
     DeployConfig,
+    EngineName,
+    ExportPrecision,
     FlowConfig,
     FoundryFlow,
     LocalDeploy,
     NoDeploy,
     NoFlow,
+    PlainFlow,
     PromptFlow,
     Serving,
 )
@@ -64,6 +69,7 @@ from phi_runner.config.schema.training import (
 
 __all__ = [
     "AccountAzure",
+    "AgentFlow",
     "Attention",
     "AzureCloud",
     "AzureCompute",
@@ -71,6 +77,7 @@ __all__ = [
     "AzureDeploy",
     "CatalogTrain",
     "ChatConfig",
+    "ChatFlow",
     "ChatUi",
     "Choice",
     "ComputeConfig",
@@ -80,7 +87,9 @@ __all__ = [
     "DeployConfig",
     "DoraTrain",
     "DpoTrain",
+    "EngineName",
     "EvaluateConfig",
+    "ExportPrecision",
     "FileData",
     "FlowConfig",
     "FoundryFlow",
@@ -98,6 +107,7 @@ __all__ = [
     "NoDeploy",
     "NoFlow",
     "Optimizer",
+    "PlainFlow",
     "Precision",
     "PreferenceLoss",
     "PromptFlow",
@@ -140,7 +150,13 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "azure": AzureCompute,
     },
     "deploy": {"none": NoDeploy, "local": LocalDeploy, "azure": AzureDeploy},
-    "flow": {"none": NoFlow, "promptflow": PromptFlow, "foundry": FoundryFlow},
+    "flow": {
+        "none": NoFlow,
+        "plain": PlainFlow,
+        "promptflow": PromptFlow,
+        "agent_framework": AgentFlow,
+        "foundry": FoundryFlow,
+    },
     "azure": {"account": AccountAzure, "rehearsal": RehearsalAzure},
 }
 """The frozen list of what a group may be: `conf/<group>/*.yaml` presets name one of these as `<kind>_schema`."""

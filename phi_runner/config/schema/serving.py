@@ -19,20 +19,51 @@ class NoDeploy(DeployConfig):
     kind: ClassVar[str] = "none"
 
 
+class EngineName(StrEnum):
+    """What turns a prompt into an answer on this machine; every one stands behind the same HTTP contract."""
+
+    transformers = auto()
+    """The model in torch, many answers at a time in one batch."""
+    onnx = auto()
+    """onnxruntime-genai on a file exported from the registered model: the fastest for one person on a processor."""
+    vllm = auto()
+    """A vLLM server of its own on a GPU."""
+    azureml = auto()
+    """Azure's inference server with the scoring code that the cloud runs, in an environment of its own."""
+
+
+class ExportPrecision(StrEnum):
+    """What the weights of an exported model are kept in."""
+
+    fp32 = auto()
+    int4 = auto()
+    """Blocks of 4 bits: smaller and faster, and other answers."""
+
+
 @dataclass(kw_only=True, slots=True)
 class LocalDeploy(DeployConfig):
-    """An endpoint process on this machine."""
+    """An endpoint on this machine; a new deployment takes over only after it has proved itself."""
 
     kind: ClassVar[str] = "local"
     name: str = "phi-endpoint"
-    """Name of the endpoint; one process per name."""
+    """Name of the endpoint; one per name."""
     host: str = "127.0.0.1"
     port: int = 0
     """0: any free port, told in the log and in the result."""
     detach: bool = False
     """Keep serving after the run has ended, until the `teardown` stage."""
-    max_concurrent: int = 3
-    """Requests answered at a time (the tutorials' value)."""
+    engine: EngineName = EngineName.transformers
+    """transformers, onnx, vllm or azureml."""
+    precision: ExportPrecision = ExportPrecision.fp32
+    """fp32 or int4, for `deploy.engine=onnx`."""
+    python: str = ""
+    """Interpreter of the environment that vllm or azureml runs in; empty: this one for vllm, one made for azureml."""
+    vllm_options: list[str] = field(default_factory=list)
+    """More words for `vllm serve`, as typed there."""
+    max_concurrent: int | None = None
+    """Requests answered at a time; null: what the engine serves best."""
+    max_queue: int = 64
+    """Requests that may wait for a slot; the next one is told to come again (429)."""
     request_timeout_s: float = 180.0
     """Longest time an answer may take (the tutorials' 180000 ms)."""
     max_queue_wait_s: float = 120.0
@@ -41,6 +72,18 @@ class LocalDeploy(DeployConfig):
     """How long the process may take until it is ready."""
     max_new_tokens: int = 128
     """Answer length when the request names none (the tutorials' value)."""
+    shift: list[int] = field(default_factory=lambda: [10, 50, 100])
+    """Percentages of the traffic that a new deployment gets one after the other; the first one ever gets all."""
+    step_s: float = 2.0
+    """How long each step but the last is watched."""
+    bake_s: float = 5.0
+    """How long the new deployment is watched at 100 % before the old one is stopped."""
+    quality_prompts: int = 8
+    """Held-out prompts that a new deployment must answer as the evaluated model did; 0: none."""
+    quality_floor: float = 0.75
+    """Share of them that must come out as they did."""
+    rollback: bool = False
+    """Bring back the deployment that served before this one, instead of the newest model."""
 
 
 class Serving(StrEnum):
@@ -89,6 +132,12 @@ class AzureDeploy(DeployConfig):
     """How long the new deployment is watched at 100 % before the old one is removed."""
     max_new_tokens: int = 128
     """Answer length when the request names none (the tutorials' value)."""
+    quality_prompts: int = 4
+    """Held-out prompts that a new deployment must answer as the evaluated model did; 0: none."""
+    quality_floor: float = 0.75
+    """Share of them that must come out as they did."""
+    rollback: bool = False
+    """Bring back the model version that served before this one, instead of the newest."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -106,20 +155,44 @@ class NoFlow(FlowConfig):
 
 
 @dataclass(kw_only=True, slots=True)
-class PromptFlow(FlowConfig):
-    """A Microsoft Prompt flow DAG (retired by Microsoft on 2027-04-20)."""
+class ChatFlow(FlowConfig):
+    """A chat flow in front of the endpoint, whatever runs it."""
 
-    kind: ClassVar[str] = "promptflow"
     name: str = "chat-with-phi"
-    connection: str = "phi-endpoint"
-    """Name of the custom connection that holds the endpoint's address and key."""
     question: str = "Who founded Microsoft?"
     """Asked when the flow is tested (the tutorials' default input)."""
     serve: bool = False
-    """Leave the flow's page and API running."""
+    """Leave the flow's API running."""
     host: str = "127.0.0.1"
     port: int = 8080
     """The tutorials' port; 0: any free one."""
+    connection: str = "phi-endpoint"
+    """Name of the connection that holds the endpoint's address and key."""
+
+
+@dataclass(kw_only=True, slots=True)
+class PlainFlow(ChatFlow):
+    """The flow as plain Python, served by us: nothing to install, nothing that retires."""
+
+    kind: ClassVar[str] = "plain"
+
+
+@dataclass(kw_only=True, slots=True)
+class AgentFlow(ChatFlow):
+    """The flow as a Microsoft Agent Framework agent, in an environment of its own."""
+
+    kind: ClassVar[str] = "agent_framework"
+    python: str = ""
+    """Interpreter of an environment with agent-framework; empty: one is made below `outputs`."""
+
+
+@dataclass(kw_only=True, slots=True)
+class PromptFlow(ChatFlow):
+    """A Microsoft Prompt flow DAG (retired by Microsoft on 2027-04-20)."""
+
+    kind: ClassVar[str] = "promptflow"
+    batch_rows: int = 0
+    """Held-out rows that a batch run asks, with an evaluation flow behind it; 0: no batch run."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -134,15 +207,25 @@ class FoundryFlow(PromptFlow):
 class ChatUi(StrEnum):
     """Where a person talks to the model."""
 
-    terminal = auto()
     page = auto()
+    terminal = auto()
 
 
 @dataclass(kw_only=True, slots=True)
 class ChatConfig:
     """How a person talks to the model."""
 
-    ui: ChatUi = ChatUi.terminal
+    ui: ChatUi = ChatUi.page
+    """page or terminal."""
+    compare: bool = False
+    """Show the base model's answer beside the tuned one's."""
+    feedback_file: str = ""
+    """Where thumbs up and down are written as rows to train on; empty: `feedback/<endpoint>.jsonl` below outputs."""
+    host: str = "127.0.0.1"
+    port: int = 0
+    """Of the page; 0: any free one."""
+    open_browser: bool = True
+    """Open the page where there is a display."""
     max_new_tokens: int = 128
     temperature: float = 0.0
     """0: always the likeliest token."""

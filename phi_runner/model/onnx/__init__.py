@@ -1,0 +1,1 @@
+"""A registered model as an ONNX file: exported once, compared with transformers, answered from without torch."""
