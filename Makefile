@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS := serve,flow
+EXTRAS := serve,flow,chat
 
 .PHONY: run rehearse test install install-azure install-dev constraints clean
 
@@ -33,7 +33,7 @@ $(VENV)/.installed-azure: $(VENV)/.installed
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS),rehearsal,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS),onnx,rehearsal,dev]'
 	touch $@
 
 constraints: install-dev

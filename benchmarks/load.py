@@ -11,8 +11,9 @@ import json
 import os
 import resource
 import shutil
+import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.serving import model, ours
@@ -20,7 +21,7 @@ from benchmarks.serving.cases import Mix
 from benchmarks.serving.model import Reference
 from benchmarks.serving.servers import CannotServe, Up
 from benchmarks.serving.siege import Siege
-from benchmarks.table import Figure, objects, show
+from benchmarks.table import Figure, objects
 
 _TIMES = 4
 _LEAST_RATE = 0.2
@@ -54,8 +55,22 @@ async def _besiege(up: Up, options: argparse.Namespace, references: Mapping[str,
     print(f"a good request afterwards: {last.what} after {last.seconds:.2f} s")
     found = siege.figures(capacity=capacity, rate=rate)
     found.append(Figure(name="a good request afterwards", values=[last.seconds], unit="s"))
-    show([figure for figure in found if figure.unit != "requests"], title=f"{options.minutes:g} minutes")
+    _show([figure for figure in found if figure.unit != "requests"], title=f"{options.minutes:g} minutes")
     return found
+
+
+def _show(found: Sequence[Figure], *, title: str) -> None:
+    """Print what was seen beside the requests, a line each."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if Console().is_terminal else 160)
+    table = Table("seen", "unit", "median", "least", "most", title=title, title_justify="left")
+    for figure in found:
+        values = figure.values or [float("nan")]
+        numbers = (statistics.median(values), min(values), max(values))
+        table.add_row(figure.name, figure.unit, *(f"{number:.2f}" for number in numbers))
+    console.print(table)
 
 
 def main() -> int:

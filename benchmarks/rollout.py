@@ -1,7 +1,7 @@
 """What clients notice of a change of the model: `python -m benchmarks.rollout [--quick] [--json FILE]`.
 
 An endpoint under constant load gets a second and a third version of its model, then one that does not pass the quality
-gate, then one whose process is killed when it has its first traffic, and at last goes back to the second. The exit code
+gate, then one whose process is killed after its first answer, and at last goes back to the second. The exit code
 is 1 when a request failed.
 """
 
@@ -14,14 +14,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.serving import model, ours
 from benchmarks.serving.constant import Answered, Load
+from benchmarks.serving.phases import Phase, figures, show
 from benchmarks.serving.servers import CannotServe
-from benchmarks.table import Figure, objects, show
+from benchmarks.table import objects
 from phi_runner import processes
 from phi_runner.deploy import local
 from phi_runner.deploy.local import Wanted
@@ -33,6 +33,8 @@ _CALM_S = 3.0
 _HELD_OUT = 4
 _HELD_OUT_TOKENS = 16
 _LOOK_EVERY_S = 0.02
+_LAST = "small/4"
+"""What nobody is to keep."""
 
 
 def _options() -> argparse.Namespace:
@@ -42,30 +44,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--venvs", type=Path, default=Path.home() / ".cache" / "phi_runner_bench")
     return parser.parse_args()
-
-
-@dataclass(slots=True, kw_only=True)
-class Phase:
-    """One change, from the command to its end."""
-
-    name: str
-    begun: float
-    ended: float = 0.0
-    back_s: float | None = None
-    """From the fault, or the command to go back, until the version before had all the traffic."""
-    said: str = ""
-    answered: Sequence[Answered] = field(default_factory=list)
-
-    @property
-    def cut(self) -> list[Answered]:
-        """Return the streams whose engine was killed when they had begun: nobody can go on with those."""
-        return [one for one in self.answered if one.problem and one.stream and "engine_died" in one.problem]
-
-    @property
-    def failed(self) -> list[Answered]:
-        """Return all other requests that failed."""
-        cut = self.cut
-        return [one for one in self.answered if one.problem and one not in cut]
 
 
 class Changes:
@@ -78,12 +56,14 @@ class Changes:
         self._models = [model.folder_of(made, seed=seed) for seed in range(4)]
         self._prompts = model.prompts(56, model=self._models[0])
         self._clients = options.clients
+        self._load: Load | None = None
         self.phases: list[Phase] = []
 
     def run(self) -> None:
         """Deploy the first version, put it under load, make every change."""
         with ours.deployed(self._wish(0)) as up:
             load = Load(url=up.url, key=up.key, prompts=self._prompts, clients=self._clients)
+            self._load = load
             with load:
                 self._all()
                 time.sleep(_CALM_S)
@@ -95,7 +75,7 @@ class Changes:
         self._phase("first swap", lambda _phase: self._deploy(self._wish(1)))
         self._phase("second swap", lambda _phase: self._deploy(self._wish(2)))
         self._phase("green fails the quality gate", self._broken)
-        self._phase("green killed at its first traffic", self._killed)
+        self._phase("green killed after its first answer", self._killed)
         self._phase("deploy.rollback=true", self._back)
 
     def _wish(self, number: int, **more: object) -> Wanted:
@@ -134,16 +114,16 @@ class Changes:
         self._fails(self._wish(3, answers=answers), phase, because="held-out")
 
     def _killed(self, phase: Phase) -> None:
-        """Deploy a version and kill its process as soon as it has traffic."""
-        watcher = threading.Thread(target=self._kill_when_it_has_traffic, args=(phase,), daemon=True)
+        """Deploy a version and kill its process as soon as a client has got an answer of it."""
+        watcher = threading.Thread(target=self._kill_when_it_has_answered, args=(phase,), daemon=True)
         watcher.start()
         self._fails(self._wish(3), phase, because="died")
         watcher.join(timeout=10)
 
-    def _kill_when_it_has_traffic(self, phase: Phase) -> None:
+    def _kill_when_it_has_answered(self, phase: Phase) -> None:
         before = self._traffic()
         folder = Path(self._running().folder)
-        while self._traffic() == before:
+        while _LAST not in {one.version for one in self._answered()}:
             time.sleep(_LOOK_EVERY_S)
         [new] = set(self._traffic()) - set(before)
         report = steering.read_report(folder)
@@ -175,6 +155,9 @@ class Changes:
             done.set()
             watcher.join()
 
+    def _answered(self) -> list[Answered]:
+        return list(self._load.answered) if self._load else []
+
     def _running(self) -> processes.Running:
         found = processes.find(local.KIND, ours.NAME, outputs=self._outputs)
         assert found is not None
@@ -184,25 +167,6 @@ class Changes:
         """Return who has traffic by the plan, in percent."""
         plan = steering.read_plan(Path(self._running().folder))
         return {name: percent for name, percent in plan.traffic.items() if percent}
-
-
-def _figures(phases: Sequence[Phase]) -> list[Figure]:
-    found = []
-    for phase in phases:
-        counts = {
-            "requests": len(phase.answered), "requests failed": len(phase.failed),
-            "streams cut by a kill of their engine": len(phase.cut),
-        }  # fmt: skip
-        found += [Figure(name=phase.name, values=[count], unit=unit) for unit, count in counts.items()]
-        found.append(Figure(name=phase.name, values=[phase.ended - phase.begun], unit="s, the command"))
-        if phase.back_s is not None:
-            found.append(Figure(name=phase.name, values=[phase.back_s], unit="s until all traffic was back"))
-        times = [one.seconds for one in phase.answered if not one.problem]
-        if times:
-            found.append(Figure(name=phase.name, values=times, unit="s to the whole answer"))
-        for version, count in sorted(Counter(one.version for one in phase.answered if one.version).items()):
-            found.append(Figure(name=f"{phase.name}: {version}", values=[count], unit="requests by version"))
-    return sorted(found, key=lambda figure: figure.unit)
 
 
 def main() -> int:
@@ -217,10 +181,10 @@ def main() -> int:
     except (CannotServe, DeployFailed) as err:
         print(f"does not run: {err}")
         return 1
-    found = _figures(changes.phases)
-    show(found, title=f"{options.clients} clients")
+    show(changes.phases, title=f"{options.clients} clients")
     if options.json:
-        options.json.write_text(json.dumps(objects(found), indent=1) + "\n", encoding="utf-8")
+        rows = objects(figures(changes.phases))
+        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     failed = [one for phase in changes.phases for one in phase.failed]
     for problem, count in Counter(one.problem for one in failed).most_common(10):
         print(f"FAILED {count} times: {problem}")

@@ -58,12 +58,12 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
+        self._ends_at = time.perf_counter() + (_QUICK_S if options.quick else float("inf"))
         self._model = model.folder_of(options.venvs / "made")
         self._requests = _QUICK_REQUESTS if options.quick else _REQUESTS
         # the same prompts for a quick run and a whole one, so that their answers are computed once
         self._prompts = model.prompts(_WARM_UP + sum(_REQUESTS.values()), model=self._model)
         self._references = model.references(self._prompts, model=self._model)
-        self._ends_at = time.perf_counter() + (_QUICK_S if options.quick else float("inf"))
         self.servers = _servers(quick=options.quick, only=options.only)
 
     def run(self) -> dict[str, list[Measured]]:

@@ -27,6 +27,19 @@ if "stubborn" in sys.argv:
 print("up", flush=True)
 time.sleep(60)
 """
+DRAINS = """
+import signal, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+def drain(*_signal):
+    time.sleep(0.3)
+    print("child is there:", child.poll() is None, flush=True)
+    child.terminate()
+    child.wait()
+    sys.exit()
+signal.signal(signal.SIGTERM, drain)
+print("up", flush=True)
+time.sleep(60)
+"""
 STARTER = """
 import sys, time
 from pathlib import Path
@@ -54,6 +67,7 @@ def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> bool:
 @pytest.fixture(autouse=True)
 def _server_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "server.py").write_text(SERVER)
+    (tmp_path / "drains.py").write_text(DRAINS)
     package = Path(processes.__file__).parents[1]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(package)]))
 
@@ -105,6 +119,15 @@ def test_a_server_that_ignores_the_signal_is_killed(tmp_path: Path) -> None:
     processes.stop(running.pid, grace_s=0.2)
     assert not running.alive()
     assert not psutil.pid_exists(running.pid)
+
+
+def test_a_leader_that_drains_keeps_its_children_until_it_is_done(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    leader = processes.start("drains", [], log=log, detach=True)
+    assert until(lambda: "up" in log.read_text())
+    processes.stop(leader.pid, leader_first=True)
+    assert log.read_text().splitlines()[1:] == ["child is there: True"]
+    assert not psutil.pid_exists(leader.pid)
 
 
 def test_a_process_that_got_the_number_of_a_dead_server_is_not_taken_for_it(tmp_path: Path) -> None:

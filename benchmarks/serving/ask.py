@@ -86,10 +86,10 @@ async def _one(prompt: str, *, url: str, dialect: Dialect, key: str) -> Answer:
                 await _read_stream(response, answer, clock=lambda: time.perf_counter() - begun)
             else:
                 answer.text, answer.tokens = _said(json.loads(await response.whole()))
-                answer.first_s = time.perf_counter() - begun
     except (OSError, BrokenOff, TimeoutError) as err:
         answer.problem = f"{type(err).__name__}: {err}"
     answer.latency_s = time.perf_counter() - begun
+    answer.first_s = answer.first_s or answer.latency_s
     return answer
 
 

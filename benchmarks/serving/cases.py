@@ -90,7 +90,7 @@ class Mix:
     def _tokens(self) -> int:
         return self._chance.choice(_ANSWER_TOKENS)
 
-    def _chat_body(self, prompt: str, **more: Any) -> dict[str, Any]:
+    def _chat_body(self, prompt: str, /, **more: Any) -> dict[str, Any]:
         return {"messages": [{"role": "user", "content": prompt}], "max_tokens": self._tokens(), **more}
 
     def _case(self, kind: str, path: str, body: Any, *, expected: frozenset[int] = _GOOD, **more: Any) -> Case:

@@ -1,6 +1,7 @@
 """HTTP/1.1 over bare sockets, one connection a request: every byte and its time is in the client's hands."""
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -126,7 +127,9 @@ class Connection:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        self.writer.close()
+        self.writer.transport.abort()  # what is not sent by now is not to be sent: a server may never read it
+        with contextlib.suppress(OSError):
+            await self.writer.wait_closed()
 
     async def send(self, request: Request, *, pieces: int = 1, pause_s: float = 0.0) -> None:
         """Send a whole request, in pieces with pauses between them."""

@@ -20,18 +20,18 @@ class Memory:
     pid: int
     gateway: list[tuple[float, float]] = field(default_factory=list)
     lives: dict[int, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
-    """Of the engine, by pid; the seconds are those since its own first sample."""
+    """Of the engine, by pid, from when it was ready on; the seconds are those since then."""
     _begun: float = field(default_factory=time.monotonic)
     _born: dict[int, float] = field(default_factory=dict)
 
-    def sample(self) -> None:
-        """Look once."""
+    def sample(self, *, ready: bool = True) -> None:
+        """Look once; an engine that is not `ready` still loads its model, which is no growth."""
         now = time.monotonic()
         try:
             engines = ours.engines(self.pid)
             own = psutil.Process(self.pid).memory_info().rss
             self.gateway.append((now - self._begun, own / _MIB))
-            for engine in engines:
+            for engine in engines if ready else ():
                 born = self._born.setdefault(engine.pid, now)
                 self.lives[engine.pid].append((now - born, engine.memory_info().rss / _MIB))
         except psutil.NoSuchProcess:  # it was killed between two looks

@@ -84,7 +84,7 @@ class Siege:
 
     async def _observe(self) -> None:
         while True:
-            self.memory.sample()
+            self.memory.sample(ready=await _ready(self._up.url))
             await asyncio.sleep(_SAMPLE_S)
 
     async def _kill(self, *, until: float) -> None:
@@ -116,7 +116,7 @@ class Siege:
     def figures(self, *, capacity: float, rate: float) -> list[Figure]:
         """Return the account, and what was seen beside it."""
         gateway = self.memory.gateway_growth(after_s=5 if self._quick else 60)
-        engine = self.memory.engine_growth(after_s=15 if self._quick else 45)
+        engine = self.memory.engine_growth(after_s=5 if self._quick else 30)
         seen: list[tuple[str, Sequence[float], str]] = [
             ("good requests answered, unhurried", [capacity], "requests/s"),
             ("all requests sent", [rate], "requests/s"),

@@ -14,6 +14,8 @@ _ANSWERING = (
     "__init__.py", "azureml/__init__.py", "azureml/score/", "errors.py", "model/__init__.py", "model/answering.py",
     "model/engines/", "serve/", "template.py",
 )  # fmt: skip
+_ONLY_HERE = ("serve/engines.py", "serve/gateway/", "serve/upstream/")
+"""What of `serve` answers on this machine alone: a change of it is none of the deployment in the cloud."""
 SCORING_SCRIPT = "score.py"
 """Name of the scoring script, at the top of the staged folder."""
 
@@ -36,10 +38,14 @@ def stage_scoring_code(outputs: Path) -> Path:
     files = {
         file.relative_to(_PACKAGE.parent): file.read_bytes()
         for file in _sources()
-        if file.relative_to(_PACKAGE).as_posix().startswith(_ANSWERING) and file.name != "__main__.py"
+        if _answers(file.relative_to(_PACKAGE).as_posix())
     }
     files[Path(SCORING_SCRIPT)] = files.pop(Path("phi_runner/azureml/score") / SCORING_SCRIPT)
     return _stage(files, outputs=outputs)
+
+
+def _answers(name: str) -> bool:
+    return name.startswith(_ANSWERING) and not name.startswith(_ONLY_HERE) and not name.endswith("/__main__.py")
 
 
 def _stage(files: dict[Path, bytes], *, outputs: Path) -> Path:

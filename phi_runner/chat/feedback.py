@@ -38,6 +38,10 @@ class Kept:
     disliked: int
     pairs: int
 
+    def told(self) -> str:
+        """Return it for people."""
+        return f"kept: liked {self.liked}, disliked {self.disliked}, pairs {self.pairs}"
+
 
 def default_file(endpoint: str, *, outputs: Path) -> Path:
     """Return where the votes on an endpoint's answers are kept."""

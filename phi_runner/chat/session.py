@@ -61,16 +61,16 @@ class Session:
         self._answer(turn)
         return turn
 
-    def retry(self) -> Turn:
-        """Ask the last question again; the answers that were there stay at hand."""
-        turn = self.conversation.turns[-1]
-        self._answer(turn)
-        return turn
+    def retry(self, *, side: int) -> None:
+        """Ask a side the last question again; the answers that were there stay at hand."""
+        self._answer(self.conversation.turns[-1], only=side)
 
-    def _answer(self, turn: Turn) -> None:
+    def _answer(self, turn: Turn, *, only: int | None = None) -> None:
         wishes = self.controls.wishes()
         self.writing = []
         for number, (side, tries) in enumerate(zip(self.sides, turn.sides, strict=True)):
+            if only not in {None, number}:
+                continue
             answer = Answer(
                 asked=self.conversation.prompt(turn, side=number, system=side.system), wishes=wishes, label=side.label,
                 engine=side.engine, template_hash=side.template_hash,

@@ -72,8 +72,7 @@ def _vote(dialogue: Dialogue, wish: _Line, *, votes: Path) -> str:
     problem = feedback.not_trainable(prompt, answer, whole=dialogue.whole, vote=vote)
     if problem:
         raise StoreProblem(problem)
-    kept = feedback.cast_vote(votes, prompt=prompt, answer=answer, vote=vote, made=dialogue.made())
-    return f"{kept.liked} liked, {kept.disliked} disliked, {kept.pairs} pairs kept"
+    return feedback.cast_vote(votes, prompt=prompt, answer=answer, vote=vote, made=dialogue.made()).told()
 
 
 def pipe(dialogue: Dialogue, *, questions: TextIO, answers: TextIO, votes: Path) -> int:

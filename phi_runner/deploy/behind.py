@@ -1,6 +1,7 @@
 """The deployments behind an endpoint's gateway on this machine, as the roll-out drives them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -80,28 +81,26 @@ class LocalBackend:
 
     def prove(self, name: str) -> str:
         """Ask a real question in every contract; a process that died since its first test does not pass the next."""
-        before, problem = self._deaths.setdefault(name, self._died(name)), None
-        try:
-            answer = smoke.test_endpoint(self.gateway.url, key=self.key, deployment=name, timeout_s=self._patience_s)
-        except DeployFailed as err:
-            problem = err
-        times = self._died(name) - before
-        if times > 0:
-            there = self.gateway.settled().of(name)
-            raise DeployFailed(
-                f"{name} died {'once' if times == 1 else f'{times} times'} while it was watched: "
-                f"{there.why if there else ''} (log: {self._log(name)})"
-            ) from problem
-        if problem:
-            raise problem
-        return answer
+        with self._watched(name):
+            return smoke.test_endpoint(self.gateway.url, key=self.key, deployment=name, timeout_s=self._patience_s)
 
-    def _died(self, name: str) -> int:
-        """Return how often a deployment has died so far; one that is just being started again is waited for."""
-        if name not in {wish.name for wish in self.gateway.plan().wishes}:
-            return 0
-        there = self._up_or_failed(name)
-        return there.restarts + (there.phase is Phase.failed) if there else 0
+    @contextmanager
+    def _watched(self, name: str) -> Iterator[None]:
+        """Call a death of the process by its name, whatever went wrong because of it."""
+        if name not in self._deaths:
+            self._deaths[name] = _deaths(self._up_or_failed(name))
+        self._check_alive(name)
+        try:
+            yield
+        finally:
+            self._check_alive(name)
+
+    def _check_alive(self, name: str) -> None:
+        there = self.gateway.settled().of(name)
+        times = _deaths(there) - self._deaths[name]
+        if there and times > 0:
+            often = "once" if times == 1 else f"{times} times"
+            raise DeployFailed(f"{name} died {often} while it was watched: {there.why} (log: {self._log(name)})")
 
     @property
     def _patience_s(self) -> float:
@@ -109,7 +108,8 @@ class LocalBackend:
 
     def examine(self, name: str) -> None:
         """Ask the held-out prompts."""
-        with probe.client(self.gateway.url, key=self.key, deployment=name, timeout_s=self._patience_s) as client:
+        url, patience_s = self.gateway.url, self._patience_s
+        with self._watched(name), probe.client(url, key=self.key, deployment=name, timeout_s=patience_s) as client:
 
             def ask(held: HeldOut) -> str | None:
                 return _answer(client, held)
@@ -146,6 +146,10 @@ class LocalBackend:
         with self._log(name).open("rb") as stream:
             stream.seek(max(self._log(name).stat().st_size - _LOG_BYTES, 0))
             return stream.read().decode("utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+
+
+def _deaths(there: Deployed | None) -> int:
+    return there.restarts + (there.phase is Phase.failed) if there else 0
 
 
 def _answer(client: httpx.Client, held: HeldOut) -> str | None:

@@ -37,9 +37,12 @@ def read(file: Path | None, *, most: int, floor: float) -> Gate:
     """Return the gate of the evaluation that `file` tells of; an empty one where there was none, or none is wanted."""
     if file is None or not file.is_file() or not most:
         return Gate(prompts=(), floor=floor)
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()[:most]]
+    lines = file.read_text(encoding="utf-8").split("\n")  # splitlines would also split at U+2028, which JSON lets stand
+    rows = [json.loads(line) for line in lines[:most] if line]
     prompts = [
-        HeldOut(messages=row["messages"], answer=row["after"], max_new_tokens=row["max_new_tokens"]) for row in rows
+        HeldOut(messages=row["messages"], answer=row["after"], max_new_tokens=row["max_new_tokens"])
+        for row in rows
+        if "max_new_tokens" in row  # an earlier version did not write down how long an answer was allowed to be
     ]
     return Gate(prompts=prompts, floor=floor)
 
@@ -53,9 +56,7 @@ def examine(gate: Gate, ask: Ask, *, name: str, events: StageEvents, at_a_time: 
     int4 a model is another model: measure how often it agrees, and set `deploy.quality_floor` below that.
     """
     if not gate.prompts:
-        events.info(
-            "no held-out answers to compare with (evaluate did not run, or deploy.quality_prompts=0): not gated"
-        )
+        events.info("no quality gate: the model was not evaluated, or deploy.quality_prompts=0")
         return
     with ThreadPoolExecutor(at_a_time) as threads:
         said = list(threads.map(ask, gate.prompts))

@@ -1,5 +1,6 @@
 """The smoke test: a real question in every contract that an endpoint promises, and a stranger at the door."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ _PASSING = {404, 408, 429, 502, 503, 504}
 
 
 def test_endpoint(url: str, *, key: str, timeout_s: float, deployment: str) -> str:
-    """Ask a real question in all three contracts; return the answer, raise DeployFailed when one does not hold.
+    """Ask a real question in every form, look at every route, return the answer; raises DeployFailed when one fails.
 
     `deployment` asks that one behind a gateway, an empty name whoever has the traffic. The answer may be empty: a model
     may end its turn at once, which is no fault of the endpoint.
@@ -37,7 +38,7 @@ def test_endpoint(url: str, *, key: str, timeout_s: float, deployment: str) -> s
 
 
 def _smoke_test(client: httpx.Client) -> str:
-    for path in ("/health/live", "/health/ready"):
+    for path in ("/health/live", "/health/ready", "/v1/models", "/metrics", "/swagger.json"):
         _expect(client.get(path), httpx.codes.OK)
     stranger = client.post("/score", json={"input_data": [QUESTION]}, headers={"Authorization": "Bearer no-such-key"})
     _expect(stranger, httpx.codes.UNAUTHORIZED)
@@ -48,8 +49,24 @@ def _smoke_test(client: httpx.Client) -> str:
             client, "/v1/chat/completions", {"messages": _TURN, "max_tokens": _TOKENS, "temperature": 0},
             ["choices", 0, "message", "content"],
         ),
+        "/v1/chat/completions (stream)": _streamed(client),
     }  # fmt: skip
     return _same(answers)
+
+
+def _streamed(client: httpx.Client) -> str:
+    """Return what a stream of events says; raises DeployFailed when it does not come to its end."""
+    body = {"messages": _TURN, "max_tokens": _TOKENS, "temperature": 0, "stream": True}
+    response = client.post("/v1/chat/completions", json=body)
+    _expect(response, httpx.codes.OK)
+    *events, end = [line.removeprefix("data: ") for line in response.text.split("\n") if line] or [""]
+    try:
+        text = "".join(json.loads(event)["choices"][0]["delta"].get("content", "") for event in events)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as err:
+        raise DeployFailed(f"the stream has events of another form than promised: {response.text[:200]}") from err
+    if end != "[DONE]":
+        raise DeployFailed(f"the stream does not end with [DONE] but with {end[:200]}")
+    return text
 
 
 def _same(answers: dict[str, str]) -> str:

@@ -1,6 +1,8 @@
 """The flow as plain files and an interpreter: asked and served by its own `flow.py` and `serve.py`."""
 
+import importlib.util
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +47,9 @@ class ScriptBackEnd:
         """Return how to serve the flow in `folder`; raises FlowFailed."""
         if not (folder / "serve.py").is_file():
             raise FlowFailed(f"there is no flow in {folder}: render it with stages=[flow]")
+        lacking = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
+        if lacking and self.python == sys.executable:
+            raise FlowFailed(f"serving the flow needs {' and '.join(lacking)}: pip install 'phi-runner[serve]'")
         return Server(command=self._command(folder / "serve.py"), environment=self._environment())
 
     def _command(self, script: Path) -> list[str]:

@@ -41,8 +41,11 @@ class Deadline:
             async with asyncio.timeout_at(self.at):
                 yield
         except TimeoutError:
-            message = f"the answer took longer than request_timeout_s={self.timeout_s:g} s"
-            raise Refusal(408, message, kind="timeout") from None
+            raise self.missed() from None
+
+    def missed(self) -> Refusal:
+        """Return what is said then."""
+        return Refusal(408, f"the answer took longer than request_timeout_s={self.timeout_s:g} s", kind="timeout")
 
 
 class Answer:
@@ -63,7 +66,8 @@ class Answer:
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._begun = self._loop.time()
-        self._said: asyncio.Queue[Piece] = asyncio.Queue()
+        self._said: asyncio.Queue[Piece | Refusal] = asyncio.Queue()
+        self._late = self._loop.call_at(deadline.at, self._said.put_nowait, deadline.missed())
         self._cancel: Callable[[], None] | None = None
         self._over = False
 
@@ -93,10 +97,11 @@ class Answer:
             self._end(None)
             raise
         while True:
-            async with self.deadline.kept():
-                piece = await self._said.get()
+            piece = await self._said.get()
             if isinstance(piece, EngineFailed):
                 raise _failure(piece) from piece
+            if isinstance(piece, Refusal):
+                raise piece
             yield piece
             if isinstance(piece, Finished):
                 return
@@ -118,6 +123,7 @@ class Answer:
         if self._over:
             return
         self._over = True
+        self._late.cancel()
         used_s = self._loop.time() - self._begun
         self._metrics.ended(finished, seconds=used_s)
         self._free(used_s)
@@ -132,6 +138,7 @@ class Answer:
             self._stop()
         elif not self._over:  # it never began
             self._over = True
+            self._late.cancel()
             self._free(0.0)
 
 

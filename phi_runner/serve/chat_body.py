@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
 
 from phi_runner.model.answering import Sampling
-from phi_runner.serve.fields import Body, Conversation, Count, Seed, Share, Temperature, Text, Whole, sampling_of
+from phi_runner.serve.fields import WHOLE, Body, Conversation, Count, Seed, Share, Temperature, Text, sampling_of
 
 _LONGEST_STOP = 1000
 """Characters; every piece of an answer is compared with the beginning of every stop text."""
 Zero = Annotated[float, Field(ge=0, le=0)]
-One = Annotated[Whole, Field(ge=1, le=1)]
+One = Annotated[int, Field(ge=1, le=1), WHOLE]
 Nothing = Annotated[list[Any], Field(max_length=0)]
 
 

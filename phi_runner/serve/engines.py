@@ -28,9 +28,11 @@ def open_engine(settings: Settings, *, on_death: Callable[[BaseException], None]
                 on_death=on_death,
             )  # fmt: skip
         case "onnx":
-            from phi_runner.model.onnx.engine import OnnxEngine
+            from phi_runner.model.onnx import engine as onnx
 
-            return OnnxEngine(Path(settings.engine_folder))
+            return onnx.OnnxEngine(
+                Path(settings.engine_folder), slots=settings.max_concurrent or onnx.SLOTS, on_death=on_death
+            )
         case "vllm":
             from phi_runner.serve.upstream.vllm import open_vllm
 

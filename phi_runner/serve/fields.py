@@ -19,11 +19,12 @@ def _as_whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_as_whole)]
-Count = Annotated[Whole, Field(ge=1)]
+WHOLE = BeforeValidator(_as_whole)
+"""Stands last in an annotation: before the bounds, it would keep them out of the document."""
+Count = Annotated[int, Field(ge=1), WHOLE]
 Temperature = Annotated[float, Field(ge=0, le=_HOTTEST)]
 Share = Annotated[float, Field(gt=0, le=1)]
-Seed = Annotated[Whole, Field(ge=-INT64, lt=INT64)]
+Seed = Annotated[int, Field(ge=-INT64, lt=INT64), WHOLE]
 
 
 def _whole(text: str) -> str:

@@ -29,10 +29,7 @@ _ASKED: Final = (400, 401, 408, 413, 415, 422, 429, 500, 503)
 _READ: Final = (401, 408, 413, 503)
 _LATER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}}
 _UNLIMITED = 10**6
-_LENGTHS = (
-    ("ScoreParams", "max_new_tokens"), ("ScoreParams", "max_length"),
-    ("ChatRequest", "max_tokens"), ("ChatRequest", "max_completion_tokens"),
-)  # fmt: skip
+_LENGTHS = (("ScoreParams", "max_new_tokens"), ("ChatRequest", "max_tokens"), ("ChatRequest", "max_completion_tokens"))
 
 
 def _route(answer: dict[str, Any], *, refusals: tuple[int, ...], **options: Any) -> dict[str, Any]:

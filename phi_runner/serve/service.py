@@ -54,7 +54,10 @@ class Service:
                 self._idle.set()
 
     async def drain(self, *, within_s: float) -> bool:
-        """Begin nothing new from now on, wait for the requests in progress; say whether all of them were answered."""
+        """Begin nothing new from now on, wait for the requests in progress, end the engine.
+
+        Says whether all of them were answered; those that were not are told so as their answers are broken off.
+        """
         self.draining = True
         log.info("draining: %d requests in progress, at most %g s for them", self._open, within_s)
         self._idle.clear()
@@ -62,7 +65,10 @@ class Service:
             async with asyncio.timeout(within_s):
                 while self._open:
                     await self._idle.wait()
-        return not self._open
+        answered = not self._open
+        if self.engine:
+            await asyncio.to_thread(self.engine.close)
+        return answered
 
     def slots(self) -> Slots:
         """Return the endpoint's slots: as many as the settings say, else as the engine serves best."""
@@ -94,16 +100,17 @@ class Service:
             for marker in engine.markers:
                 if marker in message["content"]:
                     raise invalid(name, f"{marker} is reserved: send plain text, the chat template is applied here")
-        self.check_length(limit, total or sampling.max_new_tokens)
-        room = 1 if total else sampling.max_new_tokens
+        new_tokens = 1 if total else sampling.max_new_tokens
+        self.check_length(limit, new_tokens)
         try:
-            tokens = await asyncio.to_thread(engine.tokenise, messages, max_new_tokens=room)
+            tokens = await asyncio.to_thread(engine.tokenise, messages, max_new_tokens=new_tokens)
         except PromptTooLong as err:
             raise Refusal(413, f"{whole}: {err}", kind="prompt_too_long", param=whole) from err
         except PromptRefused as err:
             raise invalid(whole, str(err)) from err
         if total:
-            sampling = replace(sampling, max_new_tokens=_room(total, tokens, whole=whole, limit=limit))
+            room = _room(min(total, engine.context), tokens, whole=whole, limit=limit)
+            sampling = replace(sampling, max_new_tokens=room)
         return Question(prompt=Prompt(messages=tuple(messages), tokens=tokens), sampling=sampling, stops=stops)
 
     async def stream(self, request: Request, question: Question) -> tuple[Answer, AsyncIterator[str | Finished]]:

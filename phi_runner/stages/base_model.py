@@ -43,9 +43,9 @@ def serve(config: RunConfig, endpoint: Endpoint, inputs: Inputs, rundir: RunDir)
         raise ConfigProblem(
             f"chat.compare=true: this outputs folder does not hold the training of {endpoint.model}: {_WITHOUT}"
         )
-    folder = _folder(trained)
+    folder = folder_of(trained)
     base = replace(registered, name=f"{registered.name}-base", source=str(folder), template_hash=template_hash(folder))
-    wish = deploy.wanted(_settings(config, endpoint), config, base, outputs=rundir.outputs)
+    wish = deploy.wanted(settings_of(config, endpoint), config, base, outputs=rundir.outputs)
     rundir.events.info(f"starts {base.name}/{base.version} from {trained.base} beside {endpoint.model}")
     running = local.bring_up(wish, events=rundir.events).running
     beside = replace(
@@ -55,7 +55,7 @@ def serve(config: RunConfig, endpoint: Endpoint, inputs: Inputs, rundir: RunDir)
     return beside, running
 
 
-def _settings(config: RunConfig, endpoint: Endpoint) -> LocalDeploy:
+def settings_of(config: RunConfig, endpoint: Endpoint) -> LocalDeploy:
     """Return the tuned endpoint's own settings; the base model has answered no prompts that it could be held to."""
     if not isinstance(config.deploy, LocalDeploy):
         raise ConfigProblem(f"chat.compare=true serves the base model here: type deploy=local, or {_WITHOUT}")
@@ -70,8 +70,8 @@ def _settings(config: RunConfig, endpoint: Endpoint) -> LocalDeploy:
     )
 
 
-def _folder(trained: TrainedModel) -> Path:
-    """Return the base model's files; those of a hub's model are where training has put them."""
+def folder_of(trained: TrainedModel) -> Path:
+    """Return the base model's files; those of a hub's model are where training has put them. Raises ConfigProblem."""
     place = Path(trained.base_location)
     if place.is_dir():
         return place.resolve()

@@ -1,5 +1,6 @@
 """Stage `deploy`: the registered model behind an endpoint, here or in Azure, that passed its smoke test."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from phi_runner.config.schema import (
     AzureCompute,
     AzureDeploy,
     CpuCompute,
+    EngineName,
     GpuCompute,
     GpusCompute,
     LocalDeploy,
@@ -45,6 +47,8 @@ def _local(deploy: LocalDeploy, config: RunConfig, registered: Registered, rundi
     from phi_runner.deploy import local
 
     wish = wanted(deploy, config, registered, outputs=rundir.outputs)
+    if not deploy.rollback:  # what comes back has all that its engine needs
+        wish = _with_engine(wish, rundir)
     up = local.bring_up(wish, events=rundir.events)
     running = up.running
     return Endpoint(
@@ -52,6 +56,21 @@ def _local(deploy: LocalDeploy, config: RunConfig, registered: Registered, rundi
         model=up.serves.label, template_hash=up.serves.template_hash, detached=running.detached,
         deployment=up.deployment,
     )  # fmt: skip
+
+
+def _with_engine(wish: "Wanted", rundir: RunDir) -> "Wanted":
+    """Return the wish with what its engine needs, made where it is missing."""
+    if wish.config.engine is EngineName.onnx:
+        from phi_runner.model.onnx import export
+
+        exported = export.ensure(
+            wish.model_folder, precision=wish.config.precision, outputs=rundir.outputs, events=rundir.events
+        )
+        return replace(wish, engine_folder=str(exported.folder))
+    from phi_runner.deploy import upstream
+
+    prepared = upstream.prepare(wish.config, outputs=rundir.outputs, events=rundir.events)
+    return replace(wish, engine_folder=prepared.engine_folder, engine_python=prepared.engine_python)
 
 
 def wanted(deploy: LocalDeploy, config: RunConfig, registered: Registered, *, outputs: Path) -> "Wanted":
@@ -158,6 +177,7 @@ STAGE = Stage(
         "azureml/score",
         "model/answering.py",
         "model/engines",
+        "model/onnx",
         "processes.py",
         "template.py",
     ),

@@ -20,7 +20,7 @@ def main(url: str, key_file: str) -> int:
     )  # fmt: skip
     with Dialogue(endpoint, key=Path(key_file).read_text().strip(), config=ChatConfig()) as dialogue:
         try:
-            print(f"asked {terminal.talk(dialogue)}")
+            print(f"asked {terminal.talk(dialogue, votes=Path(key_file).with_name('votes.jsonl'))}")
         except PhiRunnerError as err:
             print(f"error: {err}")
             return err.exit_code

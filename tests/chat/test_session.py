@@ -84,7 +84,7 @@ def test_retry_keeps_the_earlier_answer_at_hand_and_asks_the_same(endpoint: Stan
         turn = session.ask("Hello")
         await end(session)
         endpoint.behaviour.answer = "Another"
-        session.retry()
+        session.retry(side=0)
         await end(session)
         [tries] = turn.sides
         assert [answer.text for answer in tries.answers] == ["Hello [0 before]", "Another"]
@@ -112,9 +112,12 @@ def test_both_sides_answer_and_each_goes_on_from_its_own_words(endpoint: StandIn
         turn = session.ask("Now?")
         await end(session)
         assert [tries.shown.text for tries in turn.sides] == ["Now? [2 before]"] * 2
+        session.retry(side=1)
+        await end(session)
+        assert [len(tries.answers) for tries in turn.sides] == [1, 2]
 
     with_session(act, side(endpoint), side(endpoint))
-    assert len(endpoint.behaviour.bodies) == 6
+    assert len(endpoint.behaviour.bodies) == 7
 
 
 @pytest.mark.parametrize(
@@ -135,7 +138,7 @@ def test_refusal_is_told_and_the_dialogue_goes_on(endpoint: StandIn, status: int
         assert answer.state is State.failed
         assert words in answer.problem
         endpoint.behaviour.status = 200
-        session.retry()
+        session.retry(side=0)
         await end(session)
         assert session.conversation.turns[0].sides[0].shown.text == "Hello [0 before]"
 

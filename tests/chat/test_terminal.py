@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +82,18 @@ def test_a_person_talks_stops_an_answer_starts_afresh_and_leaves(endpoint: Stand
         at.type("/help\r")
         at.read_until(f"/help is no command: {terminal.HOW_TO}"[:60])
         at.read_until("you> ")
+        at.type("/up\r")
+        at.read_until("an answer that is not complete would teach")
+        at.read_until("you> ")
+        at.type("/down\r")
+        at.read_until("kept: liked 0, disliked 1, pairs 0")
+        at.read_until("you> ")
+        at.type("/retry\r")
+        at.read_until("phi> one two three four five six seven [2 before]")
+        at.read_until("you> ")
+        at.type("/up\r")
+        at.read_until("kept: liked 1, disliked 1, pairs 1")
+        at.read_until("you> ")
         at.type("/new\r")
         at.read_until("a new dialogue")
         at.read_until("you> ")
@@ -96,7 +109,7 @@ def test_a_person_talks_stops_an_answer_starts_afresh_and_leaves(endpoint: Stand
         at.read_until("you> ")
         time.sleep(0.3)  # a Ctrl-C in the instant after the prompt is shown waits for the next key: CPython's select
         at.type(CTRL_C)
-        at.read_until("asked 4")
+        at.read_until("asked 5")
         assert at.child.wait(10) == 0
 
 
@@ -122,7 +135,8 @@ def test_endpoint_that_dies_during_the_chat_is_told_in_one_line(endpoint: StandI
 def piped(endpoint: StandIn, text: str) -> str:
     answers = io.StringIO()
     with Dialogue(endpoint.endpoint, key=KEY, config=ChatConfig()) as dialogue:
-        terminal.pipe(dialogue, questions=io.StringIO(text), answers=answers)
+        votes = Path(endpoint.endpoint.key_file).with_name("votes.jsonl")
+        terminal.pipe(dialogue, questions=io.StringIO(text), answers=answers, votes=votes)
     return answers.getvalue()
 
 
@@ -138,7 +152,7 @@ def test_pipe_stops_at_a_question_without_an_answer(endpoint: StandIn):
 
 
 def test_pipe_refuses_a_command_it_does_not_know(endpoint: StandIn):
-    with pytest.raises(ConfigProblem, match="/nwe is no chat command: use /new or /quit"):
+    with pytest.raises(ConfigProblem, match="/nwe is no chat command: /new starts afresh"):
         piped(endpoint, "/nwe\n")
 
 
@@ -149,3 +163,29 @@ def test_model_cannot_steer_the_terminal(endpoint: StandIn):
 
 def test_half_a_character_in_a_question_is_replaced(endpoint: StandIn):
     assert piped(endpoint, "caf\udce9\n") == "caf? [0 before]\n"
+
+
+def test_pipe_asks_again_and_votes(endpoint: StandIn):
+    text = "/retry\nHello\nAgain\n/up\n/down\n/retry\n/quit\n"
+    assert piped(endpoint, text) == "Hello [0 before]\nAgain [2 before]\nAgain [2 before]\n"
+    votes = Path(endpoint.endpoint.key_file).with_name("votes.jsonl")
+    assert votes.read_text() == ""
+    assert '"Again [2 before]"' in votes.with_name("votes.down.jsonl").read_text()
+
+
+def test_retry_that_fails_leaves_the_earlier_answer(endpoint: StandIn):
+    with seat(endpoint) as at:
+        at.read_until("you> ")
+        at.type("/retry\r")
+        at.read_until("there is nothing to ask again")
+        at.read_until("you> ")
+        at.type("Hello\r")
+        at.read_until("phi> Hello [0 before]")
+        at.read_until("you> ")
+        endpoint.behaviour.status = 429
+        at.type("/retry\r")
+        at.read_until("ask again in 7 s")
+        endpoint.behaviour.status = 200
+        at.read_until("you> ")
+        at.type("Again\r")
+        at.read_until("phi> Again [2 before]")

@@ -126,6 +126,8 @@ def test_the_model_is_registered_from_the_jobs_output_with_its_lineage(
     assert isinstance(registered, Registered)
     assert registered.asset.endswith(f"/models/finetune-phi-model/versions/{registered.version}")
     assert registered.template_hash == trained.template_hash
+    assert registered.answers_file is not None
+    assert registered.answers_file.read_bytes() == (row.made[StageName.evaluate].folder / "answers.jsonl").read_bytes()
     (put,) = cloud.puts("/models/finetune-phi-model/versions/")
     model = put["request"]["properties"]
     assert model["modelUri"] == f"azureml://jobs/{trained.job}/outputs/model_output"

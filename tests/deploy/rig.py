@@ -43,13 +43,14 @@ class Heard:
 
 
 def wanted(
-    model: Path, outputs: Path, *, label: str = "tiny/1", trained_with: str = "", **config: object
+    model: Path, outputs: Path, *, label: str = "tiny/1", trained_with: str = "", answers: Path | None = None,
+    **config: object,
 ) -> Wanted:  # fmt: skip
     """Return a wish for an endpoint of a model folder; `trained_with` is another template hash than its own."""
     return Wanted(
         config=LocalDeploy(**{**QUICK, **config}),  # type: ignore[arg-type]
         model_folder=model, label=label, template_hash=trained_with or template_hash(model), device="cpu",
-        outputs=outputs,
+        outputs=outputs, answers=answers,
     )  # fmt: skip
 
 

@@ -18,11 +18,11 @@ from phi_runner import processes
 from phi_runner.serve import settings as settings_file
 from phi_runner.serve.settings import Settings
 
-POISON = "kill the engine"
+POISON, COUNT = "kill the engine", "count"
 
 
 class StandIn:
-    """Answers with its label's first word; asked to count, it counts slowly."""
+    """Answers with its label's first word; asked to count in a stream, it counts."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -46,6 +46,9 @@ class StandIn:
         }  # fmt: skip
         return self.refused(request) or web.json_response({"object": "list", "data": [model]})
 
+    async def swagger(self, request: web.Request) -> web.Response:
+        return self.refused(request) or web.json_response({"openapi": "3.1.0"})
+
     async def metrics(self, request: web.Request) -> web.Response:
         text = "# HELP phi_tokens_total Tokens.\n# TYPE phi_tokens_total counter\nphi_tokens_total 3\n"
         return self.refused(request) or web.Response(text=text)
@@ -63,7 +66,9 @@ class StandIn:
         body = await request.json()
         asked = body["messages"][-1]["content"]
         if body.get("stream"):
-            return await self.stream(request, int(body.get("max_tokens", 3)))
+            counts = asked == COUNT
+            words = [f"{n} " for n in range(int(body["max_tokens"]))] if counts else [await self.answer(asked)]
+            return await self.stream(request, words)
         choice = {"index": 0, "message": {"role": "assistant", "content": await self.answer(asked)}}
         return web.json_response({"choices": [choice]})
 
@@ -76,12 +81,12 @@ class StandIn:
             asyncio.get_running_loop().call_later(0.5, os.kill, os.getpid(), signal.SIGKILL)
         return "other" if "other-answers" in self.faults and "held out" in asked else self.says
 
-    async def stream(self, request: web.Request, count: int) -> web.StreamResponse:
+    async def stream(self, request: web.Request, words: list[str]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         try:
-            for number in range(count):
-                delta = {"choices": [{"delta": {"content": f"{number} "}}]}
+            for word in words:
+                delta = {"choices": [{"delta": {"content": word}}]}
                 await response.write(b"data: " + json.dumps(delta).encode() + b"\n\n")
                 await asyncio.sleep(float(request.headers.get("x-pause-s", "0")))
             await response.write(b"data: [DONE]\n\n")
@@ -99,6 +104,7 @@ async def serve(settings: Settings) -> None:
     app.router.add_get("/health/{what}", standin.health)
     app.router.add_get("/v1/models", standin.models)
     app.router.add_get("/metrics", standin.metrics)
+    app.router.add_get("/swagger.json", standin.swagger)
     app.router.add_post("/score", standin.score)
     app.router.add_post("/v1/chat/completions", standin.chat)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=8)

@@ -24,6 +24,7 @@ from phi_runner.deploy import azure
 from phi_runner.errors import DeployFailed
 from tests.azureml.accounts import Site, account, config_of, entered, site
 from tests.azureml.rig import Rig, running
+from tests.deploy.rig import held_out
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 SCRIPT = """
@@ -57,15 +58,18 @@ class Place:
     def online(self, name: str) -> Online:
         return Online(azure=self.site.azure, name=name, ledger=self.site.ledger, events=self.site.heard.events)
 
-    def deploy(self, name: str, code: Path) -> Endpoint:
-        config = AzureDeploy(name=name, step_s=0.0, bake_s=0.0, shift=[50, 100])
+    def deploy(self, name: str, code: Path, *, version: str = "1", answers: str = "", **chosen: object) -> Endpoint:
+        config = AzureDeploy(name=name, step_s=0.0, bake_s=0.0, shift=[50, 100], **chosen)  # type: ignore[arg-type]
         wish = Wish(
-            deploy=config, model="", label="phi/1", template_hash="", identity=self.fields["identity"],
+            deploy=config, model="", label=f"phi/{version}", template_hash=version, identity=self.fields["identity"],
             identity_client_id=self.fields["identity_client_id"], code=code,
         )  # fmt: skip
         folder = self.folder / "results" / name
         folder.mkdir(parents=True, exist_ok=True)
-        return azure.deploy(wish, online=self.online(name), folder=folder, outputs=self.folder, detached=False)
+        file = held_out(folder / "answers.jsonl", answers) if answers else None
+        return azure.deploy(
+            wish, online=self.online(name), folder=folder, outputs=self.folder, detached=False, answers=file
+        )
 
     def state(self, name: str) -> dict[str, Any]:
         online = self.online(name)
@@ -260,3 +264,21 @@ def test_traffic_that_cannot_be_moved_stays_where_it_was(place: Place) -> None:
         place.site.rig.admin("/clear", {})
     assert place.state("stuck")["traffic"] == {made.deployment: 100}
     assert list(place.state("stuck")["there"]) == [made.deployment]
+
+
+def test_one_that_answers_otherwise_than_it_was_evaluated_is_taken_back(place: Place) -> None:
+    name, code = "blue-green-gate", place.script("gate")
+    first = place.deploy(name, code, version="1", answers="Paris.")
+    assert "blue answers 4 of 4 held-out prompts as the evaluated model did" in place.site.heard.text
+    with pytest.raises(DeployFailed, match=r"green answers only 0 of 4 .* deploy\.quality_floor=0\.75.*; blue has the"):
+        place.deploy(name, code, version="2", answers="Rome.")
+    assert place.state(name)["traffic"] == {first.deployment: 100}
+
+
+def test_the_version_that_served_before_is_brought_back(place: Place) -> None:
+    name, code = "blue-green-back", place.script("back")
+    place.deploy(name, code, version="1")
+    newest = place.deploy(name, code, version="2")
+    back = place.deploy(name, code, version="2", rollback=True)
+    assert (newest.model, back.model, back.template_hash) == ("phi/2", "phi/1", "1")
+    assert place.state(name)["traffic"] == {"blue": 100}

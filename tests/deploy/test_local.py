@@ -1,6 +1,7 @@
 """The endpoint on this machine: rolled out without a lost request, kept, taken back, moved, never left behind."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -63,9 +64,30 @@ def says(running: Running, outputs: Path) -> str:
     return str(answer.raise_for_status().json()[0])
 
 
+def evaluated(model_folder: Path, file: Path, *, changed: int = 0) -> Path:
+    """Write what the stage `evaluate` finds out about a model; `changed` of its four answers are other ones."""
+    from phi_runner.model import load, measure
+    from phi_runner.model.device import Device
+
+    model, tokenizer = load.pretrained(str(model_folder))
+    dialogues = [[{"role": "user", "content": text}] for text in ("Who founded?", "Where is Paris?", "Why?", "The sun")]
+    answers = measure.answers(
+        model, tokenizer, dialogues, max_new_tokens=12, batch_size=4, device=Device(name="cpu", bf16=False, why="")
+    )
+    rows = [
+        {"messages": dialogue, "after": "other" if number < changed else answer, "max_new_tokens": 12}
+        for number, (dialogue, answer) in enumerate(zip(dialogues, answers, strict=True))
+    ]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
 def test_the_real_thing_is_rolled_out_kept_and_taken_back(tiny_model: Path, outputs: Path) -> None:
     port, heard = free_port(), Heard()
-    first = up(wanted(tiny_model, outputs, port=port, detach=True), heard)
+    good = evaluated(tiny_model, outputs / "good.jsonl")
+    first = up(wanted(tiny_model, outputs, port=port, detach=True, answers=good), heard)
+    assert "blue answers 4 of 4 held-out prompts as the evaluated model did" in heard.text
     assert (first.running.url, first.deployment) == (f"http://127.0.0.1:{port}", "blue")
     assert processes.find("endpoint", "phi-endpoint", outputs=outputs) == first.running
     assert "blue passed its test" in heard.text
@@ -76,7 +98,12 @@ def test_the_real_thing_is_rolled_out_kept_and_taken_back(tiny_model: Path, outp
     assert "blue already serves this model" in heard.text
 
     with Asking(first.running.url, key=key_of(outputs)) as asking:
-        second = up(wanted(tiny_model, outputs, port=port, label="tiny/2", detach=True), heard)
+        second = up(wanted(tiny_model, outputs, port=port, label="tiny/2", detach=True, answers=good), heard)
+        other = wanted(
+            tiny_model, outputs, label="tiny/3", detach=True, answers=evaluated(tiny_model, outputs / "o", changed=2)
+        )
+        with pytest.raises(DeployFailed, match=r"blue answers only 2 of 4 .* 'other'; green has the traffic"):
+            up(other, heard)
         broken = wanted(tiny_model, outputs, port=port, label="tiny/3", detach=True, trained_with="0" * 64)
         with pytest.raises(DeployFailed, match=r"has another chat template .*\(log: .*\.log\); green has the traffic"):
             up(broken, heard)
@@ -113,7 +140,7 @@ def test_a_swap_under_load_loses_nothing_and_the_old_ones_answers_come_to_their_
     ("label", "told"),
     [
         ("bad/2 never-starts", "ended while it started: cannot load the model: it is broken"),
-        ("bad/2 crash-when-asked", "green died 2 times while it was watched: exit code -9"),
+        ("bad/2 crash-when-asked", "green died .* while it was watched: exit code -9"),
         ("good/2 crash-later", "green died once while it was watched: exit code -9"),
         ("good/2 other-answers", r"green answers only 0 of 4 held-out prompts .* deploy\.quality_floor=0\.75"),
     ],

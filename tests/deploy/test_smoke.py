@@ -64,19 +64,18 @@ def answering(status: int, body: bytes) -> Iterator[str]:
 
 
 def test_an_endpoint_that_answers_the_same_everywhere_passes() -> None:
-    with serving(saying(*["Bill Gates and Paul Allen."] * 3)) as client:
-        assert (
-            smoke.test_endpoint(str(client.base_url), key=KEY, deployment="", timeout_s=5)
-            == "Bill Gates and Paul Allen."
-        )
+    with serving(saying(*["Bill Gates and Paul Allen."] * 4)) as client:
+        answer = smoke.test_endpoint(str(client.base_url), key=KEY, deployment="", timeout_s=5)
+        assert answer == "Bill Gates and Paul Allen."
         assert probe.served(str(client.base_url), key=KEY).label == LABEL
 
 
 @pytest.mark.parametrize(
     ("answers", "problem"),
     [
-        (["one", "one", " \n"], "the routes disagree"),
-        (["one", "two", "one"], "the routes disagree"),
+        (["one", "one", " \n", "one"], "the routes disagree"),
+        (["one", "two", "one", "one"], "the routes disagree"),
+        (["one", "one", "one", "two"], "the routes disagree"),
     ],
 )
 def test_different_answers_fail(answers: list[str], problem: str) -> None:
@@ -85,7 +84,7 @@ def test_different_answers_fail(answers: list[str], problem: str) -> None:
 
 
 def test_a_model_that_ends_its_turn_at_once_is_no_fault_of_the_endpoint() -> None:
-    with serving(saying("", "", "")) as client:
+    with serving(saying("", "", "", "")) as client:
         assert smoke.test_endpoint(str(client.base_url), key=KEY, deployment="", timeout_s=5) == ""
 
 

@@ -89,7 +89,7 @@ def test_the_second_time_every_pure_stage_is_reused(said: str, folder: Path, arg
 
 
 def test_chat_in_the_terminal_answers_and_ends(said: str, folder: Path) -> None:
-    out = cli.run(folder, "+recipe=chat", typed="Name a planet.\n/quit\n")
+    out = cli.run(folder, "+recipe=chat", "chat.ui=terminal", typed="Name a planet.\n/quit\n")
     assert "Mars." in out
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,6 +102,13 @@ def test_pinned_promptflow_is_the_one_that_the_extra_installs():
     wanted = [line for line in importlib.metadata.requires("phi-runner") or [] if line.startswith("promptflow==")]
     pin = wanted[0].partition(";")[0].strip()
     assert pin in render.texts(spec())["requirements.txt"].splitlines()
+
+
+def test_agent_needs_what_the_extra_installs_which_cannot_be_beside_prompt_flow():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    extra = project["project"]["optional-dependencies"]["agent_framework"]
+    assert {item for item in extra if item.startswith("agent-framework")} < set(render.requirements("agent_framework"))
+    assert project["tool"]["uv"]["conflicts"] == [[{"extra": "flow"}, {"extra": "agent_framework"}]]
 
 
 def test_edited_file_is_kept_beside_the_new_one(tmp_path: Path):

@@ -13,6 +13,8 @@ from tests.serve.rig import KEY
 
 LONGEST = 50
 """New tokens asked for at most: how much prompt and answer take together is more than a schema can say."""
+ROOMY = 5000
+"""Tokens of prompt and answer together, at least, for the same reason."""
 
 
 @dataclass(slots=True)
@@ -66,12 +68,10 @@ def _sayable(_context: Any, case: Any, _options: dict[str, Any]) -> None:
     if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE or not isinstance(case.body, dict):
         return
     body = case.body
-    given = body.get("input_data")
+    given = body.get("input_data", body.get("inputs"))
     inner = given if isinstance(given, dict) else {}
-    for parameters in filter(None, (body, body.get("params"), inner.get("parameters"))):
+    for parameters in filter(None, (body, body.get("params"), body.get("parameters"), inner.get("parameters"))):
         for name in {"max_tokens", "max_completion_tokens", "max_new_tokens"} & set(parameters):
             parameters[name] = parameters[name] and min(parameters[name], LONGEST)
-    for messages in filter(None, (body.get("messages"), inner.get("input_string"))):
-        last = messages[-1][-1] if isinstance(messages[-1], list) else messages[-1]
-        if isinstance(last, dict):
-            last["role"] = "user"
+        if parameters.get("max_length"):
+            parameters["max_length"] = max(parameters["max_length"], ROOMY)

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -30,29 +31,46 @@ def settings(**changes: object) -> Settings:
     return Settings(**{**values, **changes})  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A server in a thread, and a client that has its key."""
+
+    client: httpx.Client
+    service: Service
+    server: listen.Server
+    thread: threading.Thread
+
+
 @contextmanager
-def serving(engine: Engine | None, *, keys: Keys | None = None, **changes: object) -> Iterator[httpx.Client]:
-    """Serve the engine on a free port of this machine; yield a client that has the key."""
+def opened(
+    engine: Engine | None, *, keys: Keys | None = None, drain_s: float = 5.0, **changes: object
+) -> Iterator[Endpoint]:
+    """Serve the engine on a free port of this machine."""
     service = Service(settings=settings(**changes), engine=engine)
     config = uvicorn.Config(
         app.build(service, keys=keys or Keys([KEY])), http=Connection, ws="none", loop="asyncio", log_config=None,
         access_log=False,
     )  # fmt: skip
-    server = listen.Server(config, drain=partial(service.drain, within_s=5.0))
+    server = listen.Server(config, drain=partial(service.drain, within_s=drain_s))
     listener = listen.bind("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    url, headers = f"http://127.0.0.1:{listener.getsockname()[1]}", {"Authorization": f"Bearer {KEY}"}
     try:
-        with httpx.Client(
-            base_url=url, headers={"Authorization": f"Bearer {KEY}"}, trust_env=False, timeout=30
-        ) as client:
-            yield client
+        with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=30) as client:
+            yield Endpoint(client=client, service=service, server=server, thread=thread)
     finally:
         server.should_exit = True
         thread.join(timeout=10)
         listener.close()
     assert not thread.is_alive()
+
+
+@contextmanager
+def serving(engine: Engine | None, *, keys: Keys | None = None, **changes: object) -> Iterator[httpx.Client]:
+    """The same for tests that need no more than the client."""
+    with opened(engine, keys=keys, **changes) as endpoint:
+        yield endpoint.client
 
 
 def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> bool:

@@ -46,6 +46,23 @@ def test_the_tutorials_own_body_is_answered(endpoint: httpx.Client) -> None:
     assert answer.startswith(QUESTION)
 
 
+@pytest.mark.parametrize(("most", "new"), [(10, 2), (12, 4)])
+def test_max_length_bounds_prompt_and_answer_together(endpoint: httpx.Client, most: int, new: int) -> None:
+    shorter = score(endpoint, {"input_data": [QUESTION], "params": GREEDY | {"max_new_tokens": new}})
+    together = {"max_length": most, "do_sample": False}
+    assert score(endpoint, {"input_data": [QUESTION], "params": together}) == shorter
+    both = together | {"max_new_tokens": new, "max_length": 10**9}
+    assert score(endpoint, {"input_data": [QUESTION], "params": both}) == shorter
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(5e-324, 1.0), (1.0, 5e-324), (1e-5, 1e-6), (2, 1)])
+def test_the_coldest_and_hottest_parameters_are_answered(
+    endpoint: httpx.Client, temperature: float, top_p: float
+) -> None:
+    params = {"max_new_tokens": 4, "temperature": temperature, "top_p": top_p, "do_sample": True}
+    assert len(score(endpoint, {"input_data": [QUESTION], "params": params})) == 1
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -109,6 +126,21 @@ def test_seed_makes_sampling_repeatable(client: openai.OpenAI) -> None:
     assert first == again != other
 
 
+def test_the_openai_client_finds_the_model_by_each_of_its_names(client: openai.OpenAI) -> None:
+    assert [client.models.retrieve(name).id for name in (LABEL, "tiny", "tiny-endpoint")] == [LABEL] * 3
+    with pytest.raises(openai.NotFoundError, match="there is only tiny/1 here"):
+        client.models.retrieve("gpt-9")
+
+
+def test_the_openai_client_raises_its_own_errors(client: openai.OpenAI, endpoint: httpx.Client) -> None:
+    stranger = openai.OpenAI(base_url=f"{endpoint.base_url}/v1", api_key="wrong", max_retries=0)
+    with pytest.raises(openai.AuthenticationError, match="a valid key is needed"):
+        create(stranger)
+    with pytest.raises(openai.UnprocessableEntityError) as refused:
+        create(client, n=2)
+    assert refused.value.param == "n"
+
+
 def test_any_order_of_turns_is_answered(endpoint: httpx.Client) -> None:
     turns = [
         {"role": "user", "content": "Hello"},
@@ -151,7 +183,6 @@ REFUSED: list[tuple[str, dict[str, Any], int, str | None]] = [
     ("/v1/chat/completions", {"messages": [{"role": "user"}]}, 422, "messages[0].content"),
     ("/score", {"inputs": [QUESTION], "input_data": [QUESTION]}, 422, "inputs"),
     ("/score", {"inputs": [3]}, 422, "inputs[0]"),
-    ("/score", {"inputs": [QUESTION], "parameters": {"max_length": 512}}, 422, "parameters.max_length"),
     ("/score", {"input_data": [QUESTION], "params": {"max_length": 8}}, 413, "input_data[0]"),
     ("/score", {"input_data": ["x"] * 257}, 422, "input_data"),
     ("/v1/chat/completions", CHAT | {"logprobs": 0}, 422, "logprobs"),

@@ -29,7 +29,9 @@ def client() -> Iterator[httpx.Client]:
         {"Authorization": "Bearer wrong", "api-key": KEY},
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("path", ["/score", "/v1/chat/completions", "/v1/models", "/openapi.json", "/nowhere"])
+@pytest.mark.parametrize(
+    "path", ["/score", "/v1/chat/completions", "/v1/models", "/metrics", "/swagger.json", "/nowhere"]
+)
 def test_without_the_key_nothing_is_answered(client: httpx.Client, path: str, headers: dict[str, str]) -> None:
     response = httpx.post(f"{client.base_url}{path}", json=BODY, headers=headers, trust_env=False)
     assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "Bearer")
@@ -42,6 +44,15 @@ def test_without_the_key_nothing_is_answered(client: httpx.Client, path: str, he
 def test_the_key_is_taken_from_either_header(client: httpx.Client, headers: dict[str, str]) -> None:
     response = httpx.post(f"{client.base_url}/score", json=BODY, headers=headers, trust_env=False)
     assert response.json() == ["word "]
+
+
+def test_no_other_sites_page_may_ask(client: httpx.Client) -> None:
+    asked = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    preflight = httpx.options(f"{client.base_url}/score", headers=asked, trust_env=False)
+    answered = client.post("/score", json=BODY, headers={"Origin": "https://elsewhere.example"})
+    assert (preflight.status_code, answered.status_code) == (401, 200)
+    for response in (preflight, answered):
+        assert [name for name in response.headers if name.startswith("access-control")] == []
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])

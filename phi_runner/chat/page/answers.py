@@ -30,7 +30,7 @@ def icon_button(icon: str, *, label: str, on_click: Callable[[], object]) -> ui.
 class AnswerView:
     """Shows the answer that counts among a side's tries; `paint` brings it up to date."""
 
-    def __init__(self, tries: Tries, *, session: Session, side: int, on_retry: Callable[[], object]) -> None:
+    def __init__(self, tries: Tries, *, session: Session, side: int, on_retry: Callable[[int], object]) -> None:
         self._tries, self._session, self._side, self._on_retry = tries, session, side, on_retry
         self._box = ui.column().classes("chat-answer")
         self._text: ui.html | None = None
@@ -87,7 +87,7 @@ class AnswerView:
                 }
                 self._mark(answer)
                 icon_button("content_copy", label="Copy", on_click=lambda: ui.clipboard.write(answer.text))
-            icon_button("refresh", label="Retry", on_click=self._on_retry).classes("last-only")
+            icon_button("refresh", label="Retry", on_click=lambda: self._on_retry(self._side)).classes("last-only")
             if len(self._tries.answers) > 1:
                 self._steps[-1] = icon_button(
                     "chevron_left", label="Earlier answer", on_click=lambda: self._turn_to(-1)
@@ -109,9 +109,7 @@ class AnswerView:
         except StoreProblem as err:
             ui.notify(str(err), type="warning", multi_line=True, position="top")
             return
-        ui.notify(
-            f"{kept.liked} liked, {kept.disliked} disliked, {kept.pairs} pairs kept", position="top", timeout=2000
-        )
+        ui.notify(kept.told(), position="top", timeout=2000)
         self._mark(answer)
 
     def _turn_to(self, step: int) -> None:

@@ -40,10 +40,10 @@ body { overflow: hidden }
 .q-dialog__inner:has(.chat-settings) { padding: 0 }
 .q-dialog__inner > .chat-settings { width: 22rem; max-width: 100vw; max-height: 100dvh; border-radius: 0 }
 .chat-settings { gap: .75rem; overflow-y: auto }
-.chat-settings .q-slider { padding: 0 .5rem }
 .chat-empty { width: 100%; text-align: center; padding: 15dvh 1rem 0; opacity: .8 }
-:focus-visible { outline: 2px solid var(--q-primary) !important; outline-offset: 2px }
-.q-field :focus-visible { outline: none !important }
+/* the library hides the focus with an important rule, which only an important one in an earlier layer overrules */
+@layer theme { :focus-visible { outline: 2px solid var(--q-primary) !important; outline-offset: 2px } }
+@layer theme { .q-field :focus-visible { outline: none !important } }
 @media (pointer: coarse) { .chat-actions .q-btn, .chat-bar .q-btn { min-width: 2.5rem; min-height: 2.5rem } }
 @media (max-width: 500px) { .keys { display: none } .chat-question { max-width: 95% } }
 """

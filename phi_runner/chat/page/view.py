@@ -23,6 +23,7 @@ _PAINT_EVERY_S = 0.1
 _COLOUR = "#2f78c4"
 """Stands out enough on white and on black."""
 _MOST_SESSIONS = 200
+_SAME_AGAIN = "At temperature 0 the model says the same again: raise it under Settings"
 _SEND_ON_ENTER = """(event) => {
     if (event.shiftKey || event.isComposing) return;
     event.preventDefault();
@@ -109,9 +110,11 @@ class ChatView:
         self._show(self._session.ask(question))
         self._follow()
 
-    def _retry(self) -> None:
+    def _retry(self, side: int) -> None:
         if not self._session.busy:
-            self._session.retry()
+            if self._session.controls.temperature == 0:
+                ui.notify(_SAME_AGAIN, position="top")
+            self._session.retry(side=side)
             self._follow()
             self._field.run_method("focus")
 

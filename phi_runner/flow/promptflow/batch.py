@@ -9,7 +9,7 @@ from phi_runner.flow.connection import Connection
 from phi_runner.flow.promptflow import client
 
 _IN_THIS_PROCESS = {"batch_use_async": True}
-"""Rows as tasks: Prompt flow's pool of processes took 23 s for 3 rows, this 7 s for 20; and each of those has the key."""
+"""Rows as tasks: Prompt flow's pool of processes took 23 s for 3 rows, this 7 s for 20; each of those has a key."""
 
 
 def _lines(run: Any) -> dict[int, dict[str, Any]]:
@@ -48,7 +48,9 @@ def run(folder: Path, *, connection: Connection, rows: Path, run_name: str) -> d
                 flow=folder / "evaluation", data=rows, run=base, column_mapping=compared,
                 name=f"{run_name}-evaluation", **_IN_THIS_PROCESS,
             )  # fmt: skip
-            metrics, failure = runs.get_metrics(judged), _first_failure(base)
-            return {"rows": answers, "scores": _lines(judged), "metrics": metrics, "failure": failure}
+            metrics = runs.get_metrics(judged)
+            if not metrics:
+                raise FlowFailed(f"the evaluation flow gave no metrics: {_first_failure(judged)}")
+            return {"rows": answers, "scores": _lines(judged), "metrics": metrics, "failure": _first_failure(base)}
     except PromptflowException as err:
         raise FlowFailed(client.words(str(err))) from err

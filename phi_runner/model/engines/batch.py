@@ -135,7 +135,8 @@ class Batch:
         scores = self._decoder.forward([segment for _answer, segment in taken], asked=[item[1] for item in whole])
         for answer, segment in taken:
             answer.ahead = answer.ahead[len(segment.tokens) :]
-        self._say([answer for answer, _segment in whole], scores)
+        if whole:
+            self._say([answer for answer, _segment in whole], scores)
 
     def _say(self, answers: list[Answer], scores: torch.Tensor) -> None:
         """Choose each answer's next token, say what it adds, and end the answers that are complete."""

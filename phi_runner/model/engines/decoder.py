@@ -71,7 +71,7 @@ class Decoder:
             end += len(segment.tokens)
             segment.row.length += len(segment.tokens)
             last[id(segment)] = end - 1
-        wanted = states[torch.tensor([last[id(segment)] for segment in asked], device=device)]
+        wanted = states[torch.tensor([last[id(segment)] for segment in asked], dtype=torch.long, device=device)]
         return self._head(self._norm(wanted, self._last_norm))
 
     def _attended(

@@ -1,6 +1,7 @@
 """The conversation with a server on a Unix socket: an event loop in a thread, in which every answer is a task."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Coroutine
@@ -49,8 +50,9 @@ class Exchange:
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"{name}-client", daemon=True)
         self._thread.start()
         self._tasks: set[asyncio.Task[Finished]] = set()
-        # one answer holds one connection: the engine's slots are the limit
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        # one answer holds one connection: the engine's slots are the limit; none is used again, for the server may be
+        # closing it in that very moment, and a new one costs nothing on a Unix socket
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         self.client = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=limits), base_url="http://upstream",
             timeout=httpx.Timeout(None, connect=_CONNECT_S),
@@ -93,7 +95,7 @@ class Exchange:
         self._loop.close()
 
     def _later(self, work: Callable[[], None]) -> None:
-        if not self._loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: all has ended
             self._loop.call_soon_threadsafe(work)
 
     async def _wait(self, timeout_s: float) -> None:

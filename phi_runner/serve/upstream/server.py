@@ -29,7 +29,6 @@ _LINES_KEPT = 200
 _SHOWN = 240
 """Characters of the server's own words in our error."""
 _REASON = re.compile(r"^[\w.]*(?:Error|Exception|Failed|Problem|Refused): .+", re.MULTILINE)
-
 _CAUSED = "The above exception was the direct cause of the following exception:"
 """Python's words between an error and what came of it."""
 
@@ -70,6 +69,7 @@ class UpstreamServer:
             with contextlib.suppress(httpx.HTTPError):
                 if self._listens():
                     self.get(path)
+                    self._lines.clear()  # what it complained of before did no harm
                     return
             time.sleep(_LOOK_EVERY_S)
         self._wait()
@@ -127,7 +127,7 @@ class UpstreamServer:
         """Say how it ended, with the last line that looks like an error's, and of an error with causes the first."""
         said = "\n".join(line for line in self._lines if line.strip())
         errors = _REASON.findall(said.partition(_CAUSED)[0])
-        words = (errors or said.splitlines() or ["it said nothing"])[-1][:_SHOWN]
+        words = (errors or said.splitlines() or ["it did not say why"])[-1][:_SHOWN]
         return f"{self.name} ended with exit code {self._child.returncode}: {words}"
 
 

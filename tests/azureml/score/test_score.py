@@ -30,7 +30,7 @@ class AMLResponse:
 SERVER = '''
 """Does what Azure's inference server does: loads the script, calls init once and run for every request."""
 import importlib.util, json, sys
-for name in ("hydra", "omegaconf", "mlflow", "psutil", "azure", "datasets", "trl", "peft", "accelerate"):
+for name in ("hydra", "omegaconf", "mlflow", "azure", "datasets", "trl", "peft", "accelerate"):
     sys.modules[name] = None
 spec = importlib.util.spec_from_file_location("entry_module", sys.argv[1])
 script = importlib.util.module_from_spec(spec)

@@ -39,9 +39,7 @@ def test_answer_comes_through_openai_streaming_and_nothing_reaches_the_terminal_
 
 def test_endpoint_that_is_gone_is_named(rig: Rig):
     rig.standin.die()
-    with pytest.raises(
-        FlowFailed, match=r"failed: http://127.0.0.1:\d+/v1/chat/completions cannot be reached: .*refused"
-    ):
+    with pytest.raises(FlowFailed, match=r"failed: http://.*:\d+/v1/chat/completions cannot be reached: .*refused"):
         ask(rig)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from phi_runner.errors import DeployFailed
 from phi_runner.model.answering import Finish, Finished, Piece, Prompt, Sampling
-from phi_runner.model.engines import batched
+from phi_runner.model.engines import batch, batched
 from phi_runner.model.engines.batched import TransformersEngine
 from tests import tiny
 
@@ -95,6 +95,15 @@ def test_each_of_many_answers_is_that_of_generate(folder: Path, engine: Transfor
         text, finished = heard(said)
         assert text == tokenizer.decode(answer, skip_special_tokens=True), len(prompt)
         assert finished.completion_tokens == len(answer), len(prompt)
+
+
+def test_a_long_prompt_alone_is_read_piece_by_piece(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = [5 + place % 200 for place in range(400)]
+    whole = heard(begin(engine, prompt, Sampling(max_new_tokens=5)))
+    monkeypatch.setattr(batch, "_STEP_TOKENS", 32)
+    assert heard(begin(engine, prompt, Sampling(max_new_tokens=5))) == whole
 
 
 def test_a_row_is_free_for_the_next_once_an_answer_has_ended(engine: TransformersEngine) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from phi_runner.deploy import local
@@ -21,6 +22,7 @@ from tests.deploy.rig import Asking, Heard, engine, key_of, stand_in, stop_all
 from tests.serve.rig import until
 
 CHAT = {"messages": [{"role": "user", "content": "Who?"}]}
+COUNT = {"messages": [{"role": "user", "content": "count"}], "stream": True}
 MAX_BODY_BYTES = 1024 * 1024
 DELTA = '{{"choices": [{{"delta": {{"content": "{} "}}}}]}}'
 
@@ -63,7 +65,7 @@ def test_requests_and_answers_pass_as_they_are(client: httpx.Client) -> None:
 
 
 def test_a_stream_arrives_piece_by_piece(client: httpx.Client) -> None:
-    body = {**CHAT, "stream": True, "max_tokens": 3}
+    body = {**COUNT, "max_tokens": 3}
     with client.stream("POST", "/v1/chat/completions", json=body, headers={"x-pause-s": "0.2"}) as answer:
         times = [(line, time.monotonic()) for line in answer.iter_lines() if line]
     assert answer.headers["content-type"] == "text/event-stream"
@@ -76,7 +78,7 @@ def test_a_client_that_hangs_up_ends_the_answer_behind_the_gateway(client: httpx
         return int(client.get("/v1/models").json()["data"][0]["hung_up"])
 
     before = hung_up()
-    body = {**CHAT, "stream": True, "max_tokens": 1000}
+    body = {**COUNT, "max_tokens": 1000}
     with client.stream("POST", "/v1/chat/completions", json=body, headers={"x-pause-s": "0.02"}) as answer:
         assert next(answer.iter_lines())
     assert until(lambda: hung_up() == before + 1, within_s=5)
@@ -127,7 +129,7 @@ def test_a_killed_engine_comes_back_and_no_request_is_lost(
 
 
 def test_a_stream_whose_engine_dies_ends_with_an_error(client: httpx.Client, running: Running) -> None:
-    body = {**CHAT, "stream": True, "max_tokens": 1000}
+    body = {**COUNT, "max_tokens": 1000}
     with client.stream("POST", "/v1/chat/completions", json=body, headers={"x-pause-s": "0.02"}) as answer:
         lines = (line for line in answer.iter_lines() if line)
         assert next(lines) == f"data: {DELTA.format(0)}"
@@ -178,6 +180,21 @@ def test_an_endpoint_without_hope_says_so_at_once(outputs: Path) -> None:
             assert (answer.status_code, answer.json()["error"]["type"]) == (503, "no_engine")
             assert answer.headers["retry-after"] == "2"
         assert client.get("/health/live").status_code == 200
+
+
+def test_at_its_end_answers_in_progress_are_finished_and_nothing_is_left(outputs: Path) -> None:
+    running = local.deploy(stand_in(outputs, "good/1", name="ending"), events=Heard().events)
+    there = [engine(running, "blue"), psutil.Process(running.pid)]
+    headers = {"Authorization": f"Bearer {key_of(outputs, name='ending')}", "x-pause-s": "0.1"}
+    with httpx.Client(base_url=running.url, headers=headers, trust_env=False, timeout=30) as client:
+        with client.stream("POST", "/v1/chat/completions", json={**COUNT, "max_tokens": 10}) as answer:
+            lines = (line for line in answer.iter_lines() if line)
+            assert next(lines) == f"data: {DELTA.format(0)}"
+            there[1].terminate()
+            assert [*lines][-1] == "data: [DONE]"
+        with pytest.raises(httpx.ConnectError):
+            client.get("/health/live")
+    assert psutil.wait_procs(there, timeout=10)[1] == []
 
 
 @pytest.mark.slow
