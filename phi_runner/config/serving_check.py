@@ -17,6 +17,7 @@ from phi_runner.config.schema import (
     ExportPrecision,
     LocalDeploy,
     NoDeploy,
+    PlainFlow,
     PromptFlow,
     RunConfig,
     StageName,
@@ -85,6 +86,8 @@ def _engine(config: RunConfig, deploy: LocalDeploy) -> Iterator[str]:
 
 
 def _flow(config: RunConfig, flow: ChatFlow) -> Iterator[str]:
+    if isinstance(flow, PlainFlow) and flow.serve:
+        yield from _installed("flow.serve=true", "serve", "starlette", "uvicorn")
     if isinstance(flow, PromptFlow):
         yield from _installed(f"flow={flow.kind}", "flow", "promptflow")
         if flow.batch_rows and isinstance(config.train, DpoTrain):

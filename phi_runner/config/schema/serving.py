@@ -167,7 +167,7 @@ class ChatFlow(FlowConfig):
     port: int = 8080
     """The tutorials' port; 0: any free one."""
     connection: str = "phi-endpoint"
-    """Name of the connection that holds the endpoint's address and key."""
+    """Name of the connection that holds the endpoint's address and key, and prefix of the variables of a plain flow."""
 
 
 @dataclass(kw_only=True, slots=True)
