@@ -127,9 +127,6 @@ SELF_EXPLAINING = {
     "NanoModel.layers",
     "NanoModel.heads",
     "LocalDeploy.host",
-    "PromptFlow.name",
-    "PromptFlow.host",
-    "ChatConfig.ui",
     "ChatConfig.max_new_tokens",
 }
 """Names that every reader of this field knows; a new setting comes with a docstring instead of a line here."""

@@ -159,11 +159,13 @@ class ChatFlow(FlowConfig):
     """A chat flow in front of the endpoint, whatever runs it."""
 
     name: str = "chat-with-phi"
+    """Of the folder below `outputs/flows`, and of the served flow."""
     question: str = "Who founded Microsoft?"
     """Asked when the flow is tested (the tutorials' default input)."""
     serve: bool = False
     """Leave the flow's API running."""
     host: str = "127.0.0.1"
+    """Address of that API; another than this machine's own lets others in without a key."""
     port: int = 8080
     """The tutorials' port; 0: any free one."""
     connection: str = "phi-endpoint"
@@ -222,6 +224,7 @@ class ChatConfig:
     feedback_file: str = ""
     """Where thumbs up and down are written as rows to train on; empty: `feedback/<endpoint>.jsonl` below outputs."""
     host: str = "127.0.0.1"
+    """Address of the page; another than this machine's own lets others in without a key."""
     port: int = 0
     """Of the page; 0: any free one."""
     open_browser: bool = True

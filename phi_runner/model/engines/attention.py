@@ -39,12 +39,13 @@ class Ahead:
     def __call__(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attend within one row."""
         shelf, at = self.row.shelf, self.row.index
-        keys, values = shelf.keys[layer][at : at + 1], shelf.values[layer][at : at + 1]
-        keys[0, :, self.start : self.end] = key.transpose(0, 1)
-        values[0, :, self.start : self.end] = value.transpose(0, 1)
+        keys, values = shelf.keys[layer][at], shelf.values[layer][at]
+        keys[self.start : self.end] = key
+        values[self.start : self.end] = value
         seen = attend(
-            query.transpose(0, 1)[None], keys[:, :, : self.end], values[:, :, : self.end], attn_mask=self.mask,
-            is_causal=self.mask is None, scale=self.scale, enable_gqa=query.shape[1] != key.shape[1],
+            query.transpose(0, 1)[None], keys[: self.end].transpose(0, 1)[None],
+            values[: self.end].transpose(0, 1)[None], attn_mask=self.mask, is_causal=self.mask is None,
+            scale=self.scale, enable_gqa=query.shape[1] != key.shape[1],
         )  # fmt: skip
         return seen[0].transpose(0, 1).flatten(1)
 
@@ -57,7 +58,8 @@ class Abreast:
     rows: torch.Tensor
     whole: bool
     """They are all rows of the shelf, in order: nothing needs to be copied."""
-    positions: torch.Tensor
+    places: torch.Tensor
+    """Where each token's keys go, counted over all rows of the shelf."""
     start: int
     end: int
     mask: torch.Tensor | None
@@ -66,15 +68,16 @@ class Abreast:
     def __call__(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attend in all rows at once."""
         keys, values = self.shelf.keys[layer], self.shelf.values[layer]
-        keys[self.rows, :, self.positions] = key
-        values[self.rows, :, self.positions] = value
+        keys.flatten(0, 1).index_copy_(0, self.places, key)
+        values.flatten(0, 1).index_copy_(0, self.places, value)
         if self.whole:
             keys, values = keys[: len(query)], values[: len(query)]
         else:
             keys, values = keys[self.rows], values[self.rows]
         seen = attend(
-            query[:, :, None], keys[:, :, self.start : self.end], values[:, :, self.start : self.end],
-            attn_mask=self.mask, scale=self.scale, enable_gqa=query.shape[1] != key.shape[1],
+            query[:, :, None], keys[:, self.start : self.end].transpose(1, 2),
+            values[:, self.start : self.end].transpose(1, 2), attn_mask=self.mask, scale=self.scale,
+            enable_gqa=query.shape[1] != key.shape[1],
         )  # fmt: skip
         return seen.flatten(1)
 
@@ -106,7 +109,8 @@ def abreast(segments: Sequence[Segment], *, window: int | None, scale: float) ->
         if window is not None:
             mask &= place > positions[:, None] - window
         mask = mask[:, None, None]
+    places = [row * shelf.capacity + length for row, length in zip(rows, lengths, strict=True)]
     return Abreast(
         shelf=shelf, rows=torch.tensor(rows, device=device), whole=rows == list(range(len(shelf.rows))),
-        positions=positions, start=start, end=end, mask=mask, scale=scale,
+        places=torch.tensor(places, device=device), start=start, end=end, mask=mask, scale=scale,
     )  # fmt: skip

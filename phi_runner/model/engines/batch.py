@@ -15,8 +15,9 @@ from phi_runner.model.engines.draw import Draw
 from phi_runner.model.engines.memory import Memory, Row
 from phi_runner.model.engines.speech import Speech, unsettled
 
-_STEP_TOKENS = 256
-"""Tokens of prompts that one step takes at most, so that a long prompt does not silence the others for long."""
+_STEP_TOKENS = 128
+"""Tokens of prompts that one step takes at most: a long prompt does not silence the others for long, and of many short
+ones that come at once the first are answered early."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -47,9 +48,12 @@ class Answer:
 class Batch:
     """The answers of one model; `submit` may be called from any thread, all else happens in the batch's own."""
 
-    def __init__(self, decoder: Decoder, *, tokenizer: Any, ends: set[int], slots: int, budget: int) -> None:
+    def __init__(
+        self, decoder: Decoder, *, tokenizer: Any, ends: set[int], slots: int, budget: int, pause_s: float
+    ) -> None:  # fmt: skip
+
         self._decoder, self._tokenizer, self._ends, self._slots = decoder, tokenizer, ends, slots
-        self._held = unsettled(tokenizer)
+        self._held, self._pause_s = unsettled(tokenizer), pause_s
         self._memory = Memory(decoder.shape, budget=budget)
         self._waiting: deque[Answer] = deque()
         self._answering: list[Answer] = []
@@ -60,7 +64,7 @@ class Batch:
         """Queue an answer and return what cancels it."""
         answer = Answer(
             prompt=list(prompt.tokens), sampling=sampling, tell=tell,
-            speech=Speech(self._tokenizer, held=self._held),
+            speech=Speech(self._tokenizer, held=self._held, pause_s=self._pause_s),
             draw=Draw(sampling, device=self._decoder.shape.device) if sampling.temperature > 0 else None,
         )  # fmt: skip
         with self._changed:

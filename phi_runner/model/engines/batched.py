@@ -16,6 +16,7 @@ from phi_runner.model.answering import Message, Piece, Prompt, Sampling
 from phi_runner.model.engines.batch import Batch
 from phi_runner.model.engines.decoder import Decoder, scores_of
 from phi_runner.model.engines.prompts import Prompts
+from phi_runner.model.engines.speech import PAUSE_S
 
 SLOTS = 16
 """Answers at a time: on two cores the products of 16 rows cost 2.5 times those of one."""
@@ -32,7 +33,7 @@ class TransformersEngine:
     """A model in memory; its greedy answers are those of transformers' `generate`."""
 
     def __init__(
-        self, folder: Path, *, device: str = "cpu", slots: int = SLOTS,
+        self, folder: Path, *, device: str = "cpu", slots: int = SLOTS, pause_s: float = PAUSE_S,
         on_death: Callable[[BaseException], None] | None = None,
     ) -> None:  # fmt: skip
         transformers_logging.disable_progress_bar()
@@ -48,7 +49,7 @@ class TransformersEngine:
         self._prompts = Prompts(folder, context=self._decoder.context)
         self._batch = Batch(
             self._decoder, tokenizer=self._prompts.tokenizer, ends=set(ends if isinstance(ends, list) else [ends]),
-            slots=slots, budget=_budget(self._decoder.shape.device),
+            slots=slots, budget=_budget(self._decoder.shape.device), pause_s=pause_s,
         )  # fmt: skip
         self.slots = slots
         self._on_death = on_death

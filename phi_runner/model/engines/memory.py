@@ -44,7 +44,7 @@ class Shelf:
     shape: Shape
     capacity: int
     keys: list[torch.Tensor] = field(init=False)
-    """One tensor a layer, (rows, heads, capacity, width)."""
+    """One tensor a layer, (rows, capacity, heads, width): what one token adds lies in one piece."""
     values: list[torch.Tensor] = field(init=False)
     rows: list[Row] = field(init=False, default_factory=list)
 
@@ -64,7 +64,7 @@ class Shelf:
         last = self.rows.pop()
         if last is not row:
             for part in (*self.keys, *self.values):
-                part[row.index, :, : last.length] = part[last.index, :, : last.length]
+                part[row.index, : last.length] = part[last.index, : last.length]
             self.rows[row.index], last.index = last, row.index
         if not self.rows:
             self.keys, self.values = self._tensors(1), self._tensors(1)
@@ -78,7 +78,7 @@ class Shelf:
 
     def _tensors(self, rows: int) -> list[torch.Tensor]:
         shape = self.shape
-        size = (rows, shape.heads, self.capacity, shape.width)
+        size = (rows, self.capacity, shape.heads, shape.width)
         return [torch.zeros(size, dtype=shape.dtype, device=shape.device) for _layer in range(shape.layers)]
 
 

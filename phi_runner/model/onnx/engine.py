@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from phi_runner.model.answering import Message, Piece, Prompt, Sampling
+from phi_runner.model.engines.speech import PAUSE_S
 from phi_runner.model.onnx.decoder import Decoder
 from phi_runner.model.onnx.prompts import Prompts
 from phi_runner.model.onnx.turns import Turns
@@ -17,7 +18,7 @@ class OnnxEngine:
     """A model in memory; in fp32 its greedy answers are those of transformers' `generate`."""
 
     def __init__(
-        self, folder: Path, *, slots: int = SLOTS, threads: int | None = None,
+        self, folder: Path, *, slots: int = SLOTS, pause_s: float = PAUSE_S, threads: int | None = None,
         on_death: Callable[[BaseException], None] | None = None,
     ) -> None:  # fmt: skip
         """Load what `export.ensure` made; raises DeployFailed for a broken folder."""
@@ -25,7 +26,7 @@ class OnnxEngine:
         self.slots = slots
         self.context = decoder.facts.context
         self._prompts = Prompts(folder, context=self.context)
-        self._turns = Turns(decoder, tokenizer=self._prompts.tokenizer, slots=slots)
+        self._turns = Turns(decoder, tokenizer=self._prompts.tokenizer, slots=slots, pause_s=pause_s)
         self._on_death = on_death
         self._thread = threading.Thread(target=self._run, name="answering", daemon=True)
         self._thread.start()

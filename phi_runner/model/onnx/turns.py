@@ -12,7 +12,7 @@ from phi_runner.model.onnx.decoder import Decoder
 from phi_runner.model.onnx.draw import Draw
 from phi_runner.model.onnx.memory import Floats, Row
 
-_TURN_TOKENS = 256
+_TURN_TOKENS = 128
 """Tokens of a prompt that are read at once, so that a long one does not silence the others for long."""
 
 
@@ -44,10 +44,10 @@ class Answer:
 class Turns:
     """The answers of one model; `submit` may be called from any thread, all else happens in the one that runs it."""
 
-    def __init__(self, decoder: Decoder, *, tokenizer: Any, slots: int) -> None:
+    def __init__(self, decoder: Decoder, *, tokenizer: Any, slots: int, pause_s: float) -> None:
         self._decoder, self._tokenizer, self._slots = decoder, tokenizer, slots
         self._ends = frozenset(decoder.facts.stops)
-        self._held = unsettled(tokenizer)
+        self._held, self._pause_s = unsettled(tokenizer), pause_s
         self._waiting: deque[Answer] = deque()
         self._answering: list[Answer] = []
         self._changed = threading.Condition()
@@ -57,7 +57,7 @@ class Turns:
         """Queue an answer and return what cancels it; raises EngineFailed once closed."""
         answer = Answer(
             prompt=list(prompt.tokens), sampling=sampling, tell=tell, draw=Draw(sampling),
-            speech=Speech(self._tokenizer, held=self._held),
+            speech=Speech(self._tokenizer, held=self._held, pause_s=self._pause_s),
         )  # fmt: skip
         with self._changed:
             if self._closed:

@@ -22,7 +22,7 @@ ASK = [{"role": "user", "content": "Who founded Microsoft?"}]
 @pytest.fixture(scope="module")
 def engine(tiny_model: Path) -> TransformersEngine:
     """The tiny model, loaded."""
-    return TransformersEngine(tiny_model)
+    return TransformersEngine(tiny_model, pause_s=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +68,19 @@ def test_answer_ends_at_an_end_token_of_the_generation_config(
     config = json.loads((folder / "generation_config.json").read_text())
     (folder / "generation_config.json").write_text(json.dumps(config | {"eos_token_id": [token]}))
 
-    pieces, finished = say(TransformersEngine(folder), Sampling(max_new_tokens=24))
+    pieces, finished = say(TransformersEngine(folder, pause_s=0.0), Sampling(max_new_tokens=24))
 
     assert (finished.reason, finished.completion_tokens) == (Finish.stop, 3)
     assert len(pieces) == 3
+
+
+def test_text_is_gathered_between_two_pieces_but_the_first_comes_at_once(tokenizer: Any) -> None:
+    words = tokenizer("The capital of France is Paris.", add_special_tokens=False)["input_ids"]
+    speech = Speech(tokenizer.backend_tokenizer, pause_s=60.0)
+    pieces = [speech.say(token) for token in words]
+    assert pieces[0]
+    assert not any(pieces[1:])
+    assert pieces[0] + speech.rest() == "The capital of France is Paris."
 
 
 def test_seed_fixes_the_answer_whatever_else_is_answered(engine: TransformersEngine) -> None:

@@ -27,7 +27,7 @@ _WAIT_S = 60
 @pytest.fixture(scope="module")
 def engine(exported: Path) -> Iterator[OnnxEngine]:
     """The tiny model in fp32, loaded."""
-    loaded = OnnxEngine(exported, threads=1)
+    loaded = OnnxEngine(exported, threads=1, pause_s=0.0)
     yield loaded
     loaded.close()
 
@@ -86,7 +86,7 @@ def test_an_answer_that_grows_past_the_change_of_frequencies_is_generates(
 ) -> None:
     model = shrunk.make("microsoft/Phi-3.5-mini-instruct", tmp_path / "model")
     texts = ["Name a colour and another one " * 2, "Name a colour", "Name a planet " * 40]
-    loaded = OnnxEngine(exporting(model, tmp_path / "onnx"), threads=1)
+    loaded = OnnxEngine(exporting(model, tmp_path / "onnx"), threads=1, pause_s=0.0)
     prompts = [len(loaded.tokenise([{"role": "user", "content": text}], max_new_tokens=1)) for text in texts]
     assert max(prompts[:2]) < shrunk.SHORT_CONTEXT < min(prompts[0] + 90, prompts[1] + 90, prompts[2])
     together = [Heard(loaded, Sampling(max_new_tokens=90), text=text) for text in texts]
@@ -96,7 +96,9 @@ def test_an_answer_that_grows_past_the_change_of_frequencies_is_generates(
 
 @pytest.mark.parametrize("precision", ["fp32", "int4"])
 def test_a_seed_fixes_the_answer_whatever_else_is_answered(precision: str, request: pytest.FixtureRequest) -> None:
-    loaded = OnnxEngine(request.getfixturevalue({"fp32": "exported", "int4": "quantised"}[precision]), threads=1)
+    loaded = OnnxEngine(
+        request.getfixturevalue({"fp32": "exported", "int4": "quantised"}[precision]), threads=1, pause_s=0.0
+    )
     drawn = [Sampling(max_new_tokens=20, temperature=1.5, top_p=top_p, seed=1) for top_p in (1.0, 0.9)]
     drawn += [Sampling(max_new_tokens=20, temperature=1.5, seed=seed) for seed in (2, -3)]
     alone = [Heard(loaded, sampling).text for sampling in drawn]
@@ -129,7 +131,7 @@ def test_an_answer_ends_at_an_end_token(engine: OnnxEngine, exported: Path, tmp_
     told["facts"]["stops"] = [token]
     (folder / facts.FILE).write_text(json.dumps(told))
 
-    loaded = OnnxEngine(folder, threads=1)
+    loaded = OnnxEngine(folder, threads=1, pause_s=0.0)
     finished = Heard(loaded, Sampling(max_new_tokens=24)).end()
     loaded.close()
 
@@ -137,7 +139,7 @@ def test_an_answer_ends_at_an_end_token(engine: OnnxEngine, exported: Path, tmp_
 
 
 def test_a_cancelled_answer_ends_soon_and_gives_its_place_to_the_next(exported: Path) -> None:
-    loaded = OnnxEngine(exported, threads=1, slots=1)
+    loaded = OnnxEngine(exported, threads=1, pause_s=0.0, slots=1)
     running, waiting = Heard(loaded, Sampling(max_new_tokens=400)), Heard(loaded, Sampling(max_new_tokens=400))
     last = Heard(loaded, Sampling(max_new_tokens=5))
     assert isinstance(running.next(), str)
@@ -152,7 +154,7 @@ def test_a_cancelled_answer_ends_soon_and_gives_its_place_to_the_next(exported: 
 
 
 def test_closing_ends_every_answer(exported: Path) -> None:
-    loaded = OnnxEngine(exported, threads=1)
+    loaded = OnnxEngine(exported, threads=1, pause_s=0.0)
     heard = Heard(loaded, Sampling(max_new_tokens=400))
     assert isinstance(heard.next(), str)
     loaded.close()
@@ -165,7 +167,7 @@ def test_closing_ends_every_answer(exported: Path) -> None:
 
 def test_an_engine_that_dies_says_so_and_fails_its_answers(exported: Path) -> None:
     died: queue.Queue[BaseException] = queue.Queue()
-    loaded = OnnxEngine(exported, threads=1, on_death=died.put)
+    loaded = OnnxEngine(exported, threads=1, pause_s=0.0, on_death=died.put)
     told: queue.Queue[Piece] = queue.Queue()
     outside = Prompt(messages=(), tokens=[10_000_000])  # no such token: onnxruntime refuses to look it up
     loaded.start(outside, sampling=Sampling(max_new_tokens=4), tell=told.put)
@@ -189,7 +191,7 @@ def test_the_process_needs_no_torch(exported: Path) -> None:
         "from pathlib import Path\n"
         "from phi_runner.model.answering import Prompt, Sampling\n"
         "from phi_runner.model.onnx.engine import OnnxEngine\n"
-        f"engine = OnnxEngine(Path({str(exported)!r}), threads=1)\n"
+        f"engine = OnnxEngine(Path({str(exported)!r}), threads=1, pause_s=0.0)\n"
         "ask = ({'role': 'user', 'content': 'Who?'},)\n"
         "told = queue.Queue()\n"
         "prompt = Prompt(messages=ask, tokens=engine.tokenise(ask, max_new_tokens=4))\n"
