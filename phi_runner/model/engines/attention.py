@@ -7,15 +7,7 @@ from typing import Protocol
 import torch
 from torch.nn.functional import scaled_dot_product_attention as attend
 
-from phi_runner.model.engines.memory import Row, Shelf
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """The next tokens of one answer: a piece of its prompt, or the one said last."""
-
-    row: Row
-    tokens: Sequence[int]
+from phi_runner.model.engines.memory import Row, Segment, Shelf
 
 
 class Part(Protocol):
@@ -38,8 +30,7 @@ class Ahead:
 
     def __call__(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attend within one row."""
-        shelf, at = self.row.shelf, self.row.index
-        keys, values = shelf.keys[layer][at], shelf.values[layer][at]
+        keys, values = (part[self.row.index] for part in _layer(self.row.shelf, layer))
         keys[self.start : self.end] = key
         values[self.start : self.end] = value
         seen = attend(
@@ -67,7 +58,7 @@ class Abreast:
 
     def __call__(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attend in all rows at once."""
-        keys, values = self.shelf.keys[layer], self.shelf.values[layer]
+        keys, values = _layer(self.shelf, layer)
         keys.flatten(0, 1).index_copy_(0, self.places, key)
         values.flatten(0, 1).index_copy_(0, self.places, value)
         if self.whole:
@@ -82,12 +73,17 @@ class Abreast:
         return seen.flatten(1)
 
 
+def _layer(shelf: Shelf, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return keys and values, (rows, capacity, heads, width): what one token adds lies in one piece."""
+    return shelf.arrays[2 * layer], shelf.arrays[2 * layer + 1]
+
+
 def ahead(segment: Segment, *, window: int | None, scale: float) -> Ahead:
     """Prepare a piece of a prompt."""
     start, count = segment.row.length, len(segment.tokens)
     end, mask = start + count, None
     if start or (window is not None and end > window):
-        device = segment.row.shelf.shape.device
+        device = segment.row.shelf.arrays[0].device
         behind = torch.arange(start, end, device=device)[:, None] - torch.arange(end, device=device)
         mask = behind >= 0 if window is None else (behind >= 0) & (behind < window)
     return Ahead(row=segment.row, start=start, end=end, mask=mask, scale=scale)
@@ -100,7 +96,7 @@ def abreast(segments: Sequence[Segment], *, window: int | None, scale: float) ->
     lengths = [segment.row.length for segment in segments]
     least, end = min(lengths), max(lengths) + 1
     start = 0 if window is None else max(least + 1 - window, 0)
-    device = shelf.shape.device
+    device = shelf.arrays[0].device
     positions = torch.tensor(lengths, device=device)
     mask = None
     if least + 1 < end:

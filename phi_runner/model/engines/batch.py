@@ -2,22 +2,41 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
+from typing import Any, Protocol
 
 from phi_runner.model.answering import EngineFailed, Finish, Finished, Piece, Prompt, Sampling
-from phi_runner.model.engines.attention import Segment
-from phi_runner.model.engines.decoder import Decoder
-from phi_runner.model.engines.draw import Draw
-from phi_runner.model.engines.memory import Memory, Row
+from phi_runner.model.engines.memory import Memory, Row, Segment
 from phi_runner.model.engines.speech import Speech, unsettled
 
-_STEP_TOKENS = 128
-"""Tokens of prompts that one step takes at most: a long prompt does not silence the others for long, and of many short
-ones that come at once the first are answered early."""
+STEP_TOKENS = 128
+"""Tokens of prompts that one step takes: a long prompt does not silence the others for long, and of many short ones
+that come at once the first are answered early."""
+
+
+class Draw(Protocol):
+    """Chooses an answer's tokens by chance."""
+
+    def token(self, scores: Any) -> int:
+        """Return a token for the scores of one position, shape (vocabulary,)."""
+        ...
+
+
+class Model(Protocol):
+    """What computes: torch, or onnxruntime."""
+
+    def forward(self, segments: Sequence[Segment], *, asked: Sequence[Segment]) -> Any:
+        """Take the next tokens of some answers and return the scores after the `asked` ones, (asked, vocabulary)."""
+        ...
+
+    def likeliest(self, scores: Any) -> list[int]:
+        """Return the likeliest token of every row of scores."""
+        ...
+
+    def draw(self, sampling: Sampling) -> Draw | None:
+        """Return what draws an answer's tokens, None where the likeliest is taken."""
+        ...
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -49,12 +68,12 @@ class Batch:
     """The answers of one model; `submit` may be called from any thread, all else happens in the batch's own."""
 
     def __init__(
-        self, decoder: Decoder, *, tokenizer: Any, ends: set[int], slots: int, budget: int, pause_s: float
+        self, model: Model, *, memory: Memory, tokenizer: Any, ends: Collection[int], slots: int, pause_s: float
     ) -> None:  # fmt: skip
-
-        self._decoder, self._tokenizer, self._ends, self._slots = decoder, tokenizer, ends, slots
-        self._held, self._pause_s = unsettled(tokenizer), pause_s
-        self._memory = Memory(decoder.shape, budget=budget)
+        """`ends`: tokens that end an answer; `pause_s`: how long text is gathered before it is told."""
+        self._model, self._memory, self._tokenizer = model, memory, tokenizer
+        self._ends, self._slots, self._pause_s = frozenset(ends), slots, pause_s
+        self._held = unsettled(tokenizer)
         self._waiting: deque[Answer] = deque()
         self._answering: list[Answer] = []
         self._changed = threading.Condition()
@@ -65,7 +84,7 @@ class Batch:
         answer = Answer(
             prompt=list(prompt.tokens), sampling=sampling, tell=tell,
             speech=Speech(self._tokenizer, held=self._held, pause_s=self._pause_s),
-            draw=Draw(sampling, device=self._decoder.shape.device) if sampling.temperature > 0 else None,
+            draw=self._model.draw(sampling),
         )  # fmt: skip
         with self._changed:
             if self._closed:
@@ -119,32 +138,32 @@ class Batch:
     def _begin(self, answer: Answer, tokens: list[int]) -> None:
         """Let the model take all tokens of an answer from the first one on."""
         assert answer.row is not None  # noqa: S101 - admitted
-        switch = self._decoder.rope.switch
-        answer.row.length, answer.row.long = 0, switch is not None and len(tokens) > switch
+        self._memory.restart(answer.row, tokens=len(tokens))
         answer.ahead = list(tokens)
 
     def _step(self) -> None:
+        """Take one token of everyone who is answering, and pieces of the prompts that are not read yet."""
         for answer in [item for item in self._answering if item.cancelled]:
             self._end(answer, Finish.cancelled)
-        taken, left = [], _STEP_TOKENS
+        taken, left = [], STEP_TOKENS
         for answer in self._answering:
             assert answer.row is not None  # noqa: S101 - admitted
-            room = 1 if len(answer.ahead) == 1 else left
-            if room > 0:
-                taken.append((answer, Segment(row=answer.row, tokens=answer.ahead[:room])))
-                left -= min(room, len(answer.ahead)) if len(answer.ahead) > 1 else 0
+            if len(answer.ahead) == 1 or left > 0:
+                # where a prompt is cut depends on nothing else, so neither does how its sums round
+                segment = Segment(row=answer.row, tokens=answer.ahead[:STEP_TOKENS])
+                taken.append((answer, segment))
+                left -= len(segment.tokens) if len(answer.ahead) > 1 else 0
+                answer.ahead = answer.ahead[STEP_TOKENS:]
         if not taken:
             return
-        whole = [(answer, segment) for answer, segment in taken if len(segment.tokens) == len(answer.ahead)]
-        scores = self._decoder.forward([segment for _answer, segment in taken], asked=[item[1] for item in whole])
-        for answer, segment in taken:
-            answer.ahead = answer.ahead[len(segment.tokens) :]
-        if whole:
-            self._say([answer for answer, _segment in whole], scores)
+        read = [(answer, segment) for answer, segment in taken if not answer.ahead]
+        scores = self._model.forward([segment for _answer, segment in taken], asked=[item[1] for item in read])
+        if read:
+            self._say([answer for answer, _segment in read], scores)
 
-    def _say(self, answers: list[Answer], scores: torch.Tensor) -> None:
+    def _say(self, answers: list[Answer], scores: Any) -> None:
         """Choose each answer's next token, say what it adds, and end the answers that are complete."""
-        likeliest = scores.argmax(-1).tolist()
+        likeliest = self._model.likeliest(scores)
         for at, answer in enumerate(answers):
             token = answer.draw.token(scores[at]) if answer.draw else likeliest[at]
             if text := answer.speech.say(token):
@@ -160,7 +179,7 @@ class Batch:
     def _go_on(self, answer: Answer, token: int) -> None:
         """Hand the model its own word; where a text outgrows the short frequencies, all of it is read again."""
         assert answer.row is not None  # noqa: S101 - admitted
-        if self._decoder.rope.switch == answer.row.length and not answer.row.long:
+        if self._memory.outgrown(answer.row):
             self._begin(answer, [*answer.prompt, *answer.speech.tokens])
         else:
             answer.ahead = [token]

@@ -1,27 +1,22 @@
 """The transformers engine: a Hugging Face folder in torch, many answers at a time in one batch, token by token."""
 
 import os
-import threading
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from phi_runner.errors import DeployFailed
-from phi_runner.model.answering import Message, Piece, Prompt, Sampling
 from phi_runner.model.engines.batch import Batch
 from phi_runner.model.engines.decoder import Decoder, scores_of
+from phi_runner.model.engines.engine import SHARE_OF_MEMORY, BatchEngine, Death, free_memory
 from phi_runner.model.engines.prompts import Prompts
 from phi_runner.model.engines.speech import PAUSE_S
 
 SLOTS = 16
 """Answers at a time: on two cores the products of 16 rows cost 2.5 times those of one."""
-_SHARE_OF_MEMORY = 0.5
-"""Of what is free once the weights are there, for keys and values."""
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 4e-3}
 """Share of the largest score that another order of the same sums may cost (see `model.parity`)."""
 _UNKNOWN = ("repetition_penalty", "no_repeat_ngram_size", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens")
@@ -29,63 +24,29 @@ _UNKNOWN = ("repetition_penalty", "no_repeat_ngram_size", "bad_words_ids", "supp
 _PROBE = 12
 
 
-class TransformersEngine:
+class TransformersEngine(BatchEngine):
     """A model in memory; its greedy answers are those of transformers' `generate`."""
 
     def __init__(
         self, folder: Path, *, device: str = "cpu", slots: int = SLOTS, pause_s: float = PAUSE_S,
-        on_death: Callable[[BaseException], None] | None = None,
+        on_death: Death | None = None,
     ) -> None:  # fmt: skip
+        """Load a Hugging Face folder; raises DeployFailed for one that cannot be served rightly."""
         transformers_logging.disable_progress_bar()
         if device == "cpu" and hasattr(os, "sched_getaffinity"):  # Linux
             torch.set_num_threads(min(torch.get_num_threads(), len(os.sched_getaffinity(0))))
         precision = torch.float32 if device == "cpu" else "auto"
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=precision, local_files_only=True)
         model = model.to(device).eval()
-        generation = model.generation_config
-        _refuse_unknown(generation, folder=folder)
-        ends = generation.eos_token_id
-        self._decoder = _proved(model, folder=folder)
-        self._prompts = Prompts(folder, context=self._decoder.context)
-        self._batch = Batch(
-            self._decoder, tokenizer=self._prompts.tokenizer, ends=set(ends if isinstance(ends, list) else [ends]),
-            slots=slots, budget=_budget(self._decoder.shape.device), pause_s=pause_s,
+        _refuse_unknown(model.generation_config, folder=folder)
+        ends = model.generation_config.eos_token_id
+        decoder = _proved(model, folder=folder)
+        prompts = Prompts(folder, context=decoder.context)
+        batch = Batch(
+            decoder, memory=decoder.memory(budget=_budget(decoder.device)), tokenizer=prompts.tokenizer,
+            ends=ends if isinstance(ends, list) else [ends], slots=slots, pause_s=pause_s,
         )  # fmt: skip
-        self.slots = slots
-        self._on_death = on_death
-        self._thread = threading.Thread(target=self._run, name="answering", daemon=True)
-        self._thread.start()
-
-    @property
-    def context(self) -> int:
-        """Tokens that prompt and answer may have together."""
-        return self._decoder.context
-
-    @property
-    def markers(self) -> tuple[str, ...]:
-        """Texts that the tokenizer reads as control tokens."""
-        return self._prompts.markers
-
-    def tokenise(self, messages: Sequence[Message], *, max_new_tokens: int) -> list[int]:
-        """Return the prompt's tokens by the folder's chat template; raises PromptTooLong or PromptRefused."""
-        return self._prompts.tokenise(messages, max_new_tokens=max_new_tokens)
-
-    def start(self, prompt: Prompt, *, sampling: Sampling, tell: Callable[[Piece], None]) -> Callable[[], None]:
-        """Begin an answer; see the protocol."""
-        return self._batch.submit(prompt, sampling=sampling, tell=tell)
-
-    def close(self) -> None:
-        """End every answer and the engine's thread."""
-        self._batch.close()
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self._batch.run()
-        except BaseException as err:
-            if self._on_death is None:
-                raise
-            self._on_death(err)
+        super().__init__(batch, prompts=prompts, slots=slots, on_death=on_death)
 
 
 def _refuse_unknown(generation: Any, *, folder: Path) -> None:
@@ -120,5 +81,4 @@ def _proved(model: Any, *, folder: Path) -> Decoder:
 
 def _budget(device: torch.device) -> int:
     """Return how many bytes keys and values may take."""
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    return int(free * _SHARE_OF_MEMORY)
+    return int(torch.cuda.mem_get_info(device)[0] * SHARE_OF_MEMORY) if device.type == "cuda" else free_memory()

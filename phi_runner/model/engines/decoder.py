@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch.nn.functional import embedding, rms_norm, silu
 
-from phi_runner.model.engines.attention import Part, Segment, abreast, ahead
+from phi_runner.model.answering import Sampling
+from phi_runner.model.engines.attention import Part, abreast, ahead
+from phi_runner.model.engines.draw import Draw
 from phi_runner.model.engines.linear import Product, product
-from phi_runner.model.engines.memory import Memory, Row, Shape
+from phi_runner.model.engines.memory import Memory, Row, Segment
 from phi_runner.model.engines.rope import Rope, turn
 
 
@@ -36,24 +38,42 @@ class Decoder:
         self.context = int(config.max_position_embeddings)
         self.rope = Rope.of(model)
         self.heads = int(config.num_attention_heads)
-        width = int(getattr(config, "head_dim", None) or config.hidden_size // self.heads)
+        self._width = int(getattr(config, "head_dim", None) or config.hidden_size // self.heads)
         self._window: int | None = getattr(config, "sliding_window", None)
-        self._scale = width**-0.5
+        self._scale = self._width**-0.5
         self._eps = float(config.rms_norm_eps)
         self._embedding = model.model.embed_tokens.weight.detach()
-        self.shape = Shape(
-            layers=int(config.num_hidden_layers), heads=int(config.num_key_value_heads), width=width,
-            dtype=self._embedding.dtype, device=self._embedding.device,
-        )  # fmt: skip
+        self.device, self._dtype = self._embedding.device, self._embedding.dtype
+        self._pairs = int(config.num_key_value_heads)
         self._last_norm = model.model.norm.weight.detach()
         self._head = _taken(model.lm_head, keep=bool(config.tie_word_embeddings))
         self._layers = [_layer(module) for module in model.model.layers]
+
+    def memory(self, *, budget: int) -> Memory:
+        """Return room for keys and values, of that many bytes at most."""
+        values = 2 * len(self._layers) * self._pairs * self._width
+        return Memory(
+            self._empty, bytes_per_token=values * self._dtype.itemsize, budget=budget, switch=self.rope.switch
+        )
+
+    def _empty(self, rows: int, capacity: int) -> list[torch.Tensor]:
+        size = (rows, capacity, self._pairs, self._width)
+        return [torch.zeros(size, dtype=self._dtype, device=self.device) for _part in range(2 * len(self._layers))]
+
+    def draw(self, sampling: Sampling) -> Draw | None:
+        """Return what draws an answer's tokens, None where the likeliest is taken."""
+        return Draw(sampling, device=self.device) if sampling.temperature > 0 else None
+
+    def likeliest(self, scores: torch.Tensor) -> list[int]:
+        """Return the likeliest token of every row of scores."""
+        found: list[int] = scores.argmax(-1).tolist()
+        return found
 
     @torch.inference_mode()
     def forward(self, segments: Sequence[Segment], *, asked: Sequence[Segment]) -> torch.Tensor:
         """Take the next tokens of some answers and return the scores after the `asked` ones, (asked, vocabulary)."""
         ordered, parts = self._parts(segments)
-        device = self.shape.device
+        device = self.device
         tokens = torch.tensor([token for segment in ordered for token in segment.tokens], device=device)
         positions = [p for s in ordered for p in range(s.row.length, s.row.length + len(s.tokens))]
         long = None
@@ -78,10 +98,9 @@ class Decoder:
         self, number: int, layer: _Layer, states: torch.Tensor, parts: Sequence[tuple[int, Part]], cosine: torch.Tensor,
         sine: torch.Tensor,
     ) -> torch.Tensor:  # fmt: skip
-        shape = self.shape
-        mixed = layer.qkv(self._norm(states, layer.norm_before)).view(len(states), -1, shape.width)
-        turned = turn(mixed[:, : self.heads + shape.heads], cosine, sine)
-        query, key, value = turned[:, : self.heads], turned[:, self.heads :], mixed[:, self.heads + shape.heads :]
+        mixed = layer.qkv(self._norm(states, layer.norm_before)).view(len(states), -1, self._width)
+        turned = turn(mixed[:, : self.heads + self._pairs], cosine, sine)
+        query, key, value = turned[:, : self.heads], turned[:, self.heads :], mixed[:, self.heads + self._pairs :]
         seen, start = [], 0
         for count, part in parts:
             own = slice(start, start + count)
@@ -129,7 +148,7 @@ def _taken(module: Any, *, keep: bool = False) -> Product:
 
 def scores_of(decoder: Decoder, tokens: Sequence[int]) -> torch.Tensor:
     """Return the scores after all tokens, the last two taken one at a time as in an answer: (3, vocabulary)."""
-    row = Memory(decoder.shape, budget=0).take(len(tokens))
+    row = decoder.memory(budget=0).take(len(tokens))
     assert isinstance(row, Row)  # noqa: S101 - the first row always fits
     found = []
     for piece in (tokens[:-2], tokens[-2:-1], tokens[-1:]):

@@ -17,8 +17,10 @@ import psutil
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from phi_runner.errors import DeployFailed
+from phi_runner.model.answering import Sampling
+from phi_runner.model.engines.memory import Memory, Row, Segment, Shelf
 from phi_runner.model.onnx import facts
-from phi_runner.model.onnx.memory import Floats, Memory, Row, Shelf
+from phi_runner.model.onnx.draw import Draw, Floats
 
 BROKEN: tuple[type[Exception], ...] = (
     RuntimeError, states.Fail, states.InvalidArgument, states.InvalidGraph, states.InvalidProtobuf, states.NoSuchFile,
@@ -27,8 +29,6 @@ BROKEN: tuple[type[Exception], ...] = (
 """What onnxruntime raises for a file that it cannot open or run; they have no common class of their own."""
 _CPU = "cpu"
 _ONLY_ERRORS = 3
-_SHARE_OF_MEMORY = 0.5
-"""Of what is free once the weights are there, for keys and values."""
 
 
 class Decoder:
@@ -41,8 +41,6 @@ class Decoder:
         self._vocabulary = int(self._session.get_outputs()[0].shape[-1])
         shape = self.facts
         self._parts = [f"{layer}.{part}" for layer in range(shape.layers) for part in ("key", "value")]
-        budget = int(psutil.virtual_memory().available * _SHARE_OF_MEMORY)
-        self._memory = Memory(layers=shape.layers, heads=shape.kv_heads, width=shape.head_size, budget=budget)
         self._bindings: dict[tuple[Shelf, int, int], tuple[int, Any]] = {}
         """By shelf, first row and number of rows: the shelf's version and what is bound."""
 
@@ -55,53 +53,58 @@ class Decoder:
         """
         return self.facts.precision == "fp32"
 
-    def take(self, tokens: int) -> Row | None:
-        """Return a place for a text of at most that many tokens, or None while memory is short."""
-        return self._memory.take(tokens)
+    def memory(self, *, budget: int) -> Memory:
+        """Return room for keys and values, of that many bytes at most."""
+        values = len(self._parts) * self.facts.kv_heads * self.facts.head_size
+        return Memory(
+            self._empty, bytes_per_token=values * np.dtype(np.float32).itemsize, budget=budget,
+            switch=self.facts.rope_switch,
+        )  # fmt: skip
 
-    def give_back(self, row: Row) -> None:
-        """Let go of a place."""
-        row.shelf.give_back(row)
-        if not row.shelf.rows:
-            self._bindings = {key: kept for key, kept in self._bindings.items() if key[0] is not row.shelf}
+    def _empty(self, rows: int, capacity: int) -> list[Floats]:
+        size = (rows, self.facts.kv_heads, capacity, self.facts.head_size)
+        return [np.zeros(size, np.float32) for _part in self._parts]
 
-    def restart(self, row: Row, *, tokens: int) -> None:
-        """Forget a row's text; what is read next is the beginning of one with `tokens` tokens by now."""
-        switch = self.facts.rope_switch
-        row.length, row.long = 0, switch is not None and tokens > switch
+    def draw(self, sampling: Sampling) -> Draw | None:
+        """Return what draws an answer's tokens, None where the likeliest is taken."""
+        return Draw(sampling) if sampling.temperature > 0 else None
 
-    def outgrown(self, row: Row) -> bool:
-        """Say whether the next token makes a text so long that all of it must be read again with other frequencies."""
-        return row.length == self.facts.rope_switch and not row.long
+    def likeliest(self, scores: Floats) -> list[int]:
+        """Return the likeliest token of every row of scores."""
+        found: list[int] = scores.argmax(-1).tolist()
+        return found
 
-    def read(self, row: Row, tokens: Sequence[int]) -> Floats:
-        """Take tokens of a prompt; return the scores behind the last one, shape (vocabulary,)."""
-        row.length += len(tokens)
-        scores: Floats = self._compute([row], np.array([tokens], np.int64))[0]
-        return scores
-
-    def step(self, rows: Sequence[Row], tokens: Sequence[int]) -> list[Floats]:
-        """Take one token for each row; return the scores of what follows it, each of shape (vocabulary,)."""
-        token_of = dict(zip(map(id, rows), tokens, strict=True))
+    def forward(self, segments: Sequence[Segment], *, asked: Sequence[Segment]) -> Floats:
+        """Take the next tokens of some answers and return the scores after the `asked` ones, (asked, vocabulary)."""
         found: dict[int, Floats] = {}
-        for group in self._neighbours(rows):
-            for row in group:
-                row.length += 1
-            scores = self._compute(group, np.array([[token_of[id(row)]] for row in group], np.int64))
+        for group in self._neighbours([segment for segment in segments if len(segment.tokens) == 1]):
+            for segment in group:
+                segment.row.length += 1
+            tokens = np.array([list(segment.tokens) for segment in group], np.int64)
+            scores = self._compute([segment.row for segment in group], tokens)
             found.update(zip(map(id, group), scores, strict=True))
-        return [found[id(row)] for row in rows]
+        for segment in segments:
+            if len(segment.tokens) > 1:
+                segment.row.length += len(segment.tokens)
+                found[id(segment)] = self._compute([segment.row], np.array([segment.tokens], np.int64))[0]
+        return (
+            np.stack([found[id(segment)] for segment in asked])
+            if asked
+            else np.empty((0, self._vocabulary), np.float32)
+        )
 
-    def _neighbours(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
-        """Yield rows that lie side by side and are turned by the same frequencies."""
-        group: list[Row] = []
-        for row in sorted(rows, key=lambda row: (row.shelf.capacity, row.index)):
-            last = group[-1] if group else row
+    def _neighbours(self, segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+        """Yield those whose rows lie side by side and are turned by the same frequencies."""
+        group: list[Segment] = []
+        for segment in sorted(segments, key=lambda item: (item.row.shelf.capacity, item.row.index)):
+            row, last = segment.row, group[-1].row if group else segment.row
             near = (last.shelf, last.index + 1, last.long) == (row.shelf, row.index, row.long)
             if group and not (near and self.together):
                 yield group
                 group = []
-            group.append(row)
-        yield group
+            group.append(segment)
+        if group:
+            yield group
 
     def _compute(self, rows: Sequence[Row], tokens: npt.NDArray[np.int64]) -> Floats:
         """Run the model on neighbours; returns scores of shape (rows, vocabulary).
@@ -126,6 +129,7 @@ class Decoder:
         """Return a binding whose keys and values are these rows', read and written in place."""
         version, binding = self._bindings.get((shelf, begin, count), (-1, None))
         if version != shelf.version:
+            self._bindings = {key: kept for key, kept in self._bindings.items() if kept[0] == key[0].version}
             binding = self._session.io_binding()
             for name, array in zip(self._parts, shelf.arrays, strict=True):
                 rows = array[begin : begin + count]

@@ -1,10 +1,11 @@
 """Choose the next token from scores: the likeliest one, or one drawn by a generator of the request's own."""
 
 import numpy as np
+import numpy.typing as npt
 
 from phi_runner.model.answering import Sampling
-from phi_runner.model.onnx.memory import Floats
 
+Floats = npt.NDArray[np.float32]
 _SEEDS = 2**64
 
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from phi_runner.errors import DeployFailed
+from phi_runner.model.engines.batch import STEP_TOKENS
+from phi_runner.model.engines.memory import Segment
 from phi_runner.model.onnx.agreement import Agreement
 from phi_runner.model.onnx.decoder import BROKEN, Decoder
+from phi_runner.model.onnx.draw import Floats
 from phi_runner.model.onnx.facts import Facts
-from phi_runner.model.onnx.memory import Floats
 from phi_runner.model.onnx.prompts import Prompts
 from phi_runner.model.parity import Witness
 
-_PIECE = 256
-"""Tokens of a long text that are read at once, as the engine does."""
 _BEYOND = 8
 _LEAST_CORRELATION = 0.3
 """Weights of 4 bits keep 0.95 and more, 0.7 in the smallest models; a broken export keeps nothing."""
@@ -131,16 +131,17 @@ def _scores(decoder: Decoder, tokens: list[int], *, begin: int) -> Floats:
     Shape (positions, vocabulary), one position at least. The text is read as the engine does, piece by piece up to
     `begin` and then token by token.
     """
-    row = decoder.take(len(tokens))
-    assert row is not None  # noqa: S101 - it is the only one
-    decoder.restart(row, tokens=begin)
-    for at in range(0, begin, _PIECE):
-        scores = decoder.read(row, tokens[at : min(at + _PIECE, begin)])
-    found = [scores]
-    for at in range(begin, len(tokens) - 1):
-        found.append(decoder.step([row], [tokens[at]])[0])
-    decoder.give_back(row)
-    return np.stack(found)
+    memory = decoder.memory(budget=0)
+    row = memory.take(len(tokens))
+    assert row is not None  # noqa: S101 - the first one always fits
+    memory.restart(row, tokens=begin)
+    pieces = [tokens[at : min(at + STEP_TOKENS, begin)] for at in range(0, begin, STEP_TOKENS)]
+    pieces += [[token] for token in tokens[begin:-1]]
+    found = []
+    for piece in pieces:
+        segment = Segment(row=row, tokens=piece)
+        found.append(decoder.forward([segment], asked=[segment])[0])
+    return np.stack(found[len(found) - max(len(tokens) - begin, 1) :])
 
 
 def _correlation(mine: Floats, theirs: Floats) -> float:

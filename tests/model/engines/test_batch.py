@@ -102,7 +102,7 @@ def test_a_long_prompt_alone_is_read_piece_by_piece(
 ) -> None:
     prompt = [5 + place % 200 for place in range(400)]
     whole = heard(begin(engine, prompt, Sampling(max_new_tokens=5)))
-    monkeypatch.setattr(batch, "_STEP_TOKENS", 32)
+    monkeypatch.setattr(batch, "STEP_TOKENS", 32)
     assert heard(begin(engine, prompt, Sampling(max_new_tokens=5))) == whole
 
 
@@ -111,9 +111,9 @@ def test_a_row_is_free_for_the_next_once_an_answer_has_ended(engine: Transformer
     for said in [begin(engine, [5, 6, 7], Sampling(max_new_tokens=4)) for _answer in range(9)]:
         heard(said)
     until = time.monotonic() + 10
-    while held.shelves and time.monotonic() < until:
+    while held.rows and time.monotonic() < until:
         time.sleep(0.01)
-    assert held.shelves == []
+    assert held.rows == 0
 
 
 def test_an_answer_waits_while_memory_is_short_and_is_then_given(tiny_model: Path) -> None:
