@@ -92,6 +92,8 @@ RANGES: dict[str, Range] = {
     "deploy.quality_floor": Range(0, 1),
     "deploy.request_timeout_s": _SECONDS,
     "deploy.max_queue_wait_s": Range(0, 7 * 24 * 3600),
+    "deploy.max_body_bytes": Range(1024),
+    "deploy.body_timeout_s": _SECONDS,
     "deploy.start_timeout_s": _SECONDS,
     "deploy.instances": _COUNT,
     "deploy.probe_initial_delay_s": _COUNT,

@@ -71,6 +71,7 @@ class Wanted:
             engine_folder=self.engine_folder, engine_python=self.engine_python, engine_options=config.vllm_options,
             max_concurrent=config.max_concurrent, max_queue=config.max_queue,
             request_timeout_s=config.request_timeout_s, max_queue_wait_s=config.max_queue_wait_s,
+            max_body_bytes=config.max_body_bytes, body_timeout_s=config.body_timeout_s,
             max_new_tokens=config.max_new_tokens,
         )  # fmt: skip
 

@@ -68,6 +68,10 @@ class LocalDeploy(DeployConfig):
     """Longest time an answer may take (the tutorials' 180000 ms)."""
     max_queue_wait_s: float = 120.0
     """Longest wait for a free slot (the tutorials' 120000 ms)."""
+    max_body_bytes: int = 1024 * 1024
+    """Longest request body."""
+    body_timeout_s: float = 30.0
+    """Longest time in which a body may arrive."""
     start_timeout_s: float = 180.0
     """How long the process may take until it is ready."""
     max_new_tokens: int = 128
