@@ -89,7 +89,7 @@ RANGES: dict[str, Range] = {
     "deploy.max_concurrent": _COUNT,
     "deploy.max_queue": _MAYBE,
     "deploy.quality_prompts": _MAYBE,
-    "deploy.quality_floor": Range(0, 1),
+    "deploy.quality_floor": Range(0, 1, such_as="0.75"),
     "deploy.request_timeout_s": _SECONDS,
     "deploy.max_queue_wait_s": Range(0, 7 * 24 * 3600),
     "deploy.max_body_bytes": Range(1024),

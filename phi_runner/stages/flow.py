@@ -91,7 +91,8 @@ def serve(settings: ChatFlow, *, folder: Path, back_end: BackEnd, detach: bool, 
         detach=detach,
     )  # fmt: skip
     shown = f"the flow's page is {running.url}, its API" if isinstance(settings, PromptFlow) else "the flow's API is"
-    rundir.events.info(f"{shown} {running.url}/score", url=running.url)
+    until = "" if detach else ", until this run ends (deploy=local_detached keeps it)"
+    rundir.events.info(f"{shown} {running.url}/score{until}", url=running.url)
     return running
 
 

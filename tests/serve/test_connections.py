@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from phi_runner.serve import connections
+from phi_runner.serve import connections, listen
 from tests.serve.engines import SlowEngine
 from tests.serve.rig import KEY, serving
 
@@ -92,3 +92,9 @@ def test_a_slow_request_that_comes_in_time_is_answered(client: httpx.Client) -> 
         status, whole = received(connection)
     assert status == 200
     assert whole.endswith(b'["word "]')
+
+
+def test_an_answer_on_a_kept_connection_does_not_wait_for_an_acknowledgement() -> None:
+    listener = listen.bind("127.0.0.1", 0)
+    assert listener.proto == socket.IPPROTO_TCP  # by this asyncio knows that it may switch Nagle's algorithm off
+    listener.close()
