@@ -17,7 +17,7 @@ import pytest
 from phi_runner import artifacts
 from phi_runner.artifacts import Endpoint, Flow, Registered, Workspace
 from phi_runner.azureml import registry
-from phi_runner.config.schema import AzureDeploy, ChatConfig, FoundryFlow, LocalDeploy, RunConfig, StageName
+from phi_runner.config.schema import AzureDeploy, ChatConfig, ChatUi, FoundryFlow, LocalDeploy, RunConfig, StageName
 from phi_runner.errors import DeployFailed
 from phi_runner.ledger import Ledger
 from phi_runner.stages import chat, deploy, endpoints, flow, infra
@@ -220,7 +220,8 @@ def test_a_person_talks_through_score_where_there_is_nothing_else(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = site.run(**CHANGED)
-    config = replace(site.config(**CHANGED), stages=[StageName.chat], chat=ChatConfig(max_new_tokens=4))
+    terminal = ChatConfig(ui=ChatUi.terminal, max_new_tokens=4)
+    config = replace(site.config(**CHANGED), stages=[StageName.chat], chat=terminal)
     rundir, _heard = runs.rundir(site.folder / "chat", outputs=site.outputs, stage="chat")
     monkeypatch.setattr(sys, "stdin", io.StringIO("Who founded Microsoft?\n"))
     assert chat.STAGE.run(config, Inputs({StageName.deploy: made}, {}), rundir) is None
