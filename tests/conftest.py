@@ -1,11 +1,14 @@
 """Fixtures that several packages of tests share."""
 
+import os
 import signal
 from pathlib import Path
 
 import pytest
 
 from tests import tiny
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it is imported at collection, and some tests watch the network
 
 
 @pytest.fixture(scope="session")

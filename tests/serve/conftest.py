@@ -14,5 +14,5 @@ def endpoint(tiny_model: Path) -> Iterator[httpx.Client]:
     """A client of an endpoint that serves the tiny model."""
     from phi_runner.model.engines.batched import TransformersEngine
 
-    with serving(TransformersEngine(tiny_model), max_new_tokens=8) as client:
+    with serving(TransformersEngine(tiny_model, pause_s=0.0), max_new_tokens=8) as client:
         yield client

@@ -181,7 +181,8 @@ def registered(place: Place) -> str:
     """Register `phi/1` as the model of a run, and return the run."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{place.outputs}/mlflow.db")
+    place_of_all = f"sqlite:///{place.outputs}/mlflow.db"
+    client = MlflowClient(place_of_all, registry_uri=place_of_all)
     run_id = str(client.create_run(client.create_experiment("earlier")).info.run_id)
     client.create_registered_model("phi")
     client.create_model_version("phi", source=f"runs:/{run_id}/model", run_id=run_id)
