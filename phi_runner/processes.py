@@ -131,6 +131,15 @@ def die_with_parent() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - read, not bound
+
+
+def url_of(host: str, port: int) -> str:
+    """Return where this machine reaches a server that listens on `host`, which may be every address."""
+    address = _EVERYWHERE.get(host, host)
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+
+
 def created(pid: int) -> float:
     """Return when the process was created, in seconds since the epoch; raises psutil.NoSuchProcess."""
     return float(psutil.Process(pid).create_time())

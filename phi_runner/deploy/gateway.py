@@ -20,7 +20,6 @@ from phi_runner.serve.settings import EXIT_PORT_IN_USE
 
 CARRIED_OUT_S = 30.0
 """How long a gateway may take to begin with a plan, on a machine that is busy loading models."""
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 _LOOK_EVERY_S = 0.03
 _STRANGE = (OSError, ValueError, TypeError, KeyError)
 
@@ -44,9 +43,8 @@ class Gateway:
     @property
     def url(self) -> str:
         """Where it answers, once it does."""
-        host = _EVERYWHERE.get(self.settings.host, self.settings.host)
         port = self.until(lambda report: bool(report.port), within_s=CARRIED_OUT_S, doing="start").port
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return processes.url_of(self.settings.host, port)
 
     def plan(self) -> Plan:
         """Return the last plan that a run has made."""

@@ -13,7 +13,6 @@ from phi_runner.processes import Running
 
 KIND = "flow"
 _POLL_S = 0.1
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared with, not bound to
 
 
 def _claim(host: str, port: int) -> int:
@@ -32,11 +31,6 @@ def _claim(host: str, port: int) -> int:
                 f"port {port} of {host} is in use by another program: add flow.port=0 for any free port, or stop it"
             ) from err
         raise FlowFailed(f"the flow's page cannot have port {port} of {host}: {err.strerror}") from err
-
-
-def _url(host: str, port: int) -> str:
-    address = _ANY_ADDRESS.get(host, host)
-    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
 def _wait(child: subprocess.Popen[bytes], *, url: str, log: Path, timeout_s: float) -> None:
@@ -74,7 +68,7 @@ def _start(
     server: Server, *, name: str, host: str, port: int, outputs: Path, detach: bool, timeout_s: float
 ) -> Running:
     """Start a server, wait until it is healthy and write it down; whatever goes wrong on the way, it is stopped."""
-    url, log = _url(host, port), outputs / "logs" / f"flow-{name}.log"
+    url, log = processes.url_of(host, port), outputs / "logs" / f"flow-{name}.log"
     child = processes.start_command(
         [*server.command, "--host", host, "--port", str(port)], log=log, detach=False, environment=server.environment
     )

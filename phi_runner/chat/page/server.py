@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 KIND = "page"
 START_TIMEOUT_S = 90.0
 _LOOK_EVERY_S = 0.05
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 
 
 def key_variable() -> str:
@@ -68,7 +67,7 @@ def _wait(child: "subprocess.Popen[bytes]", *, settings: Settings, announce: Pat
         if child.poll() is not None:
             raise _ended(child.returncode, settings=settings, log=log)
         if port := announced(announce):
-            url = _url(settings.host, port)
+            url = processes.url_of(settings.host, port)
             try:
                 if httpx.get(f"{url}/health", trust_env=False, timeout=5.0).is_success:
                     return url
@@ -76,11 +75,6 @@ def _wait(child: "subprocess.Popen[bytes]", *, settings: Settings, announce: Pat
                 pass
         time.sleep(_LOOK_EVERY_S)
     raise DeployFailed(f"the chat page was not ready after {START_TIMEOUT_S:.0f} s: see {log}")
-
-
-def _url(host: str, port: int) -> str:
-    address = _EVERYWHERE.get(host, host)
-    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
 def _ended(code: int, *, settings: Settings, log: Path) -> DeployFailed:
