@@ -231,7 +231,7 @@ def _tell_lengths(train_rows: "TokenRows", test_rows: "TokenRows", config: RunCo
 
 def _leave(training: "object", start: "object", tracked: "TrackedRun", *, rundir: RunDir) -> None:
     """Write the result's files."""
-    from phi_runner import plots
+    from phi_runner.plots.loss import loss_curve
     from phi_runner.model import load
     from phi_runner.model.load import Start
     from phi_runner.model.training.fit import Training
@@ -244,7 +244,7 @@ def _leave(training: "object", start: "object", tracked: "TrackedRun", *, rundir
     )  # fmt: skip
     (rundir.folder / "history.json").write_text(json.dumps(training.history, indent=1) + "\n", encoding="utf-8")
     curve = rundir.folder / "loss.png"
-    plots.loss_curve(training.history, file=curve, title=f"loss, {training.steps} steps")
+    loss_curve(training.history, file=curve, title=f"loss, {training.steps} steps")
     tracked.artifact(curve)
     tracked.finish()
 

@@ -13,7 +13,9 @@ from phi_runner.config.schema.compute import (
     SlurmCompute,
     Strategy,
 )
-from phi_runner.config.schema.run import RunConfig, StageName, SweepConfig
+from phi_runner.config.schema.evaluation import EvaluateConfig, Gate, JudgeConfig, RegisterConfig
+from phi_runner.config.schema.preflight import Bound, PreflightConfig
+from phi_runner.config.schema.run import LimitsConfig, RunConfig, StageName
 from phi_runner.config.schema.serving import (
     AgentFlow,
     AzureDeploy,
@@ -44,13 +46,13 @@ from phi_runner.config.schema.sources import (
     RowFormat,
     SampleData,
 )
+from phi_runner.config.schema.sweep import SweepConfig
 from phi_runner.config.schema.training import (
     Attention,
     CatalogTrain,
     Choice,
     DoraTrain,
     DpoTrain,
-    EvaluateConfig,
     FullTrain,
     LoraTrain,
     Loss,
@@ -59,7 +61,6 @@ from phi_runner.config.schema.training import (
     PreferenceLoss,
     QloraTrain,
     Quantization,
-    RegisterConfig,
     Scheduler,
     Speed,
     TrackingConfig,
@@ -75,6 +76,7 @@ __all__ = [
     "AzureCompute",
     "AzureConfig",
     "AzureDeploy",
+    "Bound",
     "CatalogTrain",
     "ChatConfig",
     "ChatFlow",
@@ -94,10 +96,13 @@ __all__ = [
     "FlowConfig",
     "FoundryFlow",
     "FullTrain",
+    "Gate",
     "GpuCompute",
     "GpusCompute",
     "HubData",
     "HubModel",
+    "JudgeConfig",
+    "LimitsConfig",
     "LocalDeploy",
     "LocalModel",
     "LoraTrain",
@@ -110,6 +115,7 @@ __all__ = [
     "PlainFlow",
     "Precision",
     "PreferenceLoss",
+    "PreflightConfig",
     "PromptFlow",
     "QloraTrain",
     "Quantization",

@@ -7,9 +7,12 @@ from omegaconf import MISSING
 
 from phi_runner.config.schema.cloud import AzureConfig
 from phi_runner.config.schema.compute import ComputeConfig
+from phi_runner.config.schema.evaluation import EvaluateConfig, RegisterConfig
+from phi_runner.config.schema.preflight import PreflightConfig
 from phi_runner.config.schema.serving import ChatConfig, DeployConfig, FlowConfig
 from phi_runner.config.schema.sources import DataConfig, ModelConfig
-from phi_runner.config.schema.training import EvaluateConfig, RegisterConfig, TrackingConfig, TrainConfig
+from phi_runner.config.schema.sweep import SweepConfig
+from phi_runner.config.schema.training import TrackingConfig, TrainConfig
 
 
 class StageName(StrEnum):
@@ -24,16 +27,20 @@ class StageName(StrEnum):
     flow = auto()
     chat = auto()
     teardown = auto()
+    compare = auto()
+    reproduce = auto()
 
 
 @dataclass(kw_only=True, slots=True)
-class SweepConfig:
-    """What trials of a multirun may do."""
+class LimitsConfig:
+    """What a run may take; one whose plan exceeds a limit stops before its first stage. Empty: no limit."""
 
-    may_deploy: bool = False
-    """Allow trials to start endpoints."""
-    grid: list[str] = field(default_factory=list)
-    """What the trials of one sweep job try, `train.learning_rate=1e-3,2e-3`: set by the runner, never typed."""
+    max_memory_gb: float | None = None
+    """Memory of one process and its device, in GB (10^9 bytes)."""
+    max_hours: float | None = None
+    """Time from the first stage to the last."""
+    max_usd: float | None = None
+    """What the run itself bills; what keeps billing afterwards counts for one hour."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -51,6 +58,7 @@ class RunConfig:
     register: RegisterConfig = field(default_factory=RegisterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     chat: ChatConfig = field(default_factory=ChatConfig)
+    preflight: PreflightConfig = field(default_factory=PreflightConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     stages: list[StageName] = MISSING
     """Stages to perform; always in the order of the pipeline."""
@@ -60,3 +68,11 @@ class RunConfig:
     """Seed of the split, the initial weights and the shuffling."""
     outputs: str = "outputs"
     """Folder of the store, the runs and the tracking database."""
+    plan: str = "false"
+    """`true`: say what would happen, what it needs and costs, and do nothing; `json`: the same for machines."""
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    """What the run may take."""
+    run: str = ""
+    """Folder of an earlier run, for the stage `reproduce`."""
+    runs: list[str] = field(default_factory=list)
+    """Folders of earlier runs, for the stage `compare`."""

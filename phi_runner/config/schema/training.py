@@ -218,26 +218,6 @@ class CatalogTrain(TrainConfig):
 
 
 @dataclass(kw_only=True, slots=True)
-class EvaluateConfig:
-    """How the model is measured before and after."""
-
-    prompts: int = 64
-    """Held-out prompts answered by both models; 0: loss only."""
-    max_new_tokens: int = 64
-    batch_size: int = 32
-
-
-@dataclass(kw_only=True, slots=True)
-class RegisterConfig:
-    """The model's entry in the registry."""
-
-    name: str = "finetune-phi-model"
-    """Registered name (the tutorials')."""
-    alias: str = "champion"
-    """Alias that is moved to the new version."""
-
-
-@dataclass(kw_only=True, slots=True)
 class TrackingConfig:
     """Where metrics and models are recorded."""
 

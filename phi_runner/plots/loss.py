@@ -1,4 +1,4 @@
-"""The only home of matplotlib: the curves that a run leaves as PNG."""
+"""The curves of a training."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,0 +1,1 @@
+"""The before/after card: figures with intervals, and whether the model may be registered."""

@@ -1,0 +1,66 @@
+"""How the model is measured before and after, and what may be registered."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum, auto
+
+
+class Gate(StrEnum):
+    """What the before/after card must say before a model may be registered."""
+
+    better = auto()
+    """The whole confidence interval of the held-out loss lies on the better side."""
+    not_worse = auto()
+    """No part of the card got worse beyond its interval."""
+    never = auto()
+    """Nothing: every model is registered."""
+
+
+@dataclass(kw_only=True, slots=True)
+class JudgeConfig:
+    """A language model behind an OpenAI-compatible endpoint that compares the answers before and after."""
+
+    url: str = ""
+    """Base address, `https://HOST/v1`; empty: nobody judges."""
+    model: str = ""
+    """The judge's name at that endpoint."""
+    key_env: str = "OPENAI_API_KEY"
+    """Environment variable that holds the key."""
+    prompts: int = 32
+    """Held-out prompts that are judged."""
+
+
+@dataclass(kw_only=True, slots=True)
+class EvaluateConfig:
+    """How the model is measured before and after."""
+
+    prompts: int = 64
+    """Held-out prompts answered by both models; 0: loss only."""
+    max_new_tokens: int = 64
+    batch_size: int = 32
+    gate: Gate = Gate.better
+    """What `register` asks of the card; a model that does not pass is not registered."""
+    confidence: float = 0.95
+    """Of the paired bootstrap intervals."""
+    resamples: int = 2000
+    """Bootstrap samples behind each interval."""
+    tasks: list[str] = field(default_factory=list)
+    """Tasks of the LM Evaluation Harness by its names, measured before and after; an extra to install."""
+    tasks_folder: str = ""
+    """Folder with task files of your own, in the harness's form."""
+    task_rows: int = 100
+    """Rows of each task that are measured; 0: all."""
+    probe: bool = True
+    """Measure the loss on text outside the task too: what the training makes the model forget."""
+    probe_file: str = ""
+    """Text to probe with, JSONL in any form that data may have; empty: the one shipped."""
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+
+
+@dataclass(kw_only=True, slots=True)
+class RegisterConfig:
+    """The model's entry in the registry."""
+
+    name: str = "finetune-phi-model"
+    """Registered name (the tutorials')."""
+    alias: str = "champion"
+    """Alias that is moved to the new version."""

@@ -1,0 +1,1 @@
+"""What would run, be reused, be created, and what it takes: known before anything is paid."""

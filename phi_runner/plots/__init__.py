@@ -1,0 +1,1 @@
+"""The only home of matplotlib: what runs, data and sweeps leave as pictures, one file a subject."""

@@ -1,0 +1,1 @@
+"""What is wrong with chat rows, found before anything is trained on them."""

@@ -1,0 +1,1 @@
+"""The trials of a multirun compared: leaderboard, plots, and the best one as a recipe."""
