@@ -1,8 +1,6 @@
 """Every way in which the endpoint says no: a status and one JSON body that names the field and the limit."""
 
-from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -10,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
-from phi_runner.errors import PhiRunnerError
+from phi_runner.serve import refusal
 
 CLIENT_GONE = 499
 """nginx's status for a client that hung up; nobody reads it but the log."""
@@ -19,22 +17,8 @@ REFUSED = "phi_runner.refused"
 _LONGEST_NAME = 100
 
 
-class Refusal(PhiRunnerError):
-    """A request that is not answered."""
-
-    def __init__(
-        self, status: int, message: str, *, kind: str, param: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
-        super().__init__(message)
-        self.status = status
-        self.kind = kind
-        self.param = param
-        self.headers = dict(headers or {})
-
-    def body(self) -> dict[str, Any]:
-        """Return the JSON that the client gets."""
-        return {"error": {"message": str(self), "type": self.kind, "param": self.param}}
+class Refusal(refusal.Refusal):
+    """A request that the engine does not answer."""
 
     def response(self, scope: Scope) -> JSONResponse:
         """Return the whole answer to a request, and note in its scope that it is one."""
@@ -64,11 +48,11 @@ async def on_invalid_body(request: Request, err: Exception) -> Response:
     fault = err.errors()[0]
     param = path_of(fault["loc"])
     if not param:
-        refusal = Refusal(422, "the body must be a JSON object", kind="invalid_request_error")
+        found = Refusal(422, "the body must be a JSON object", kind="invalid_request_error")
     else:
         message = "this endpoint does not know it" if fault["type"] == "extra_forbidden" else str(fault["msg"])
-        refusal = invalid(param, message.removeprefix("Value error, "))
-    return refusal.response(request.scope)
+        found = invalid(param, message.removeprefix("Value error, "))
+    return found.response(request.scope)
 
 
 async def on_http_problem(request: Request, err: Exception) -> Response:
@@ -81,8 +65,8 @@ async def on_http_problem(request: Request, err: Exception) -> Response:
 async def on_crash(request: Request, _err: Exception) -> Response:
     """Answer when our own code fails; what happened stands in the log."""
     closing = {"Connection": "close"}  # uvicorn drops the connection: the client should not send on it again
-    refusal = Refusal(500, "the endpoint failed; its log says why", kind="server_error", headers=closing)
-    return refusal.response(request.scope)
+    failed = Refusal(500, "the endpoint failed; its log says why", kind="server_error", headers=closing)
+    return failed.response(request.scope)
 
 
 def path_of(location: tuple[str | int, ...]) -> str:

@@ -231,10 +231,10 @@ def _tell_lengths(train_rows: "TokenRows", test_rows: "TokenRows", config: RunCo
 
 def _leave(training: "object", start: "object", tracked: "TrackedRun", *, rundir: RunDir) -> None:
     """Write the result's files."""
-    from phi_runner.plots.loss import loss_curve
     from phi_runner.model import load
     from phi_runner.model.load import Start
     from phi_runner.model.training.fit import Training
+    from phi_runner.plots.loss import loss_curve
 
     assert isinstance(training, Training)  # noqa: S101 - typed here so that no heavy import is needed above
     assert isinstance(start, Start)  # noqa: S101

@@ -1,5 +1,6 @@
 """One request handed to one engine: headers without those of the connection, the answer as it comes."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -78,7 +79,8 @@ async def _stream(answer: aiohttp.ClientResponse, response: web.StreamResponse) 
         try:
             chunk = await answer.content.readany()
         except (aiohttp.ClientError, TimeoutError):
-            held = b"data: " + engine_died().body().encode() + _END_OF_EVENT  # in the place of half an event
+            # In the place of half an event.
+            held = b"data: " + json.dumps(engine_died().body()).encode() + _END_OF_EVENT
             break
         if not chunk:
             break

@@ -1,36 +1,19 @@
 """What the gateway itself says no to, in the JSON form of every other refusal of an endpoint."""
 
-import json
-from collections.abc import Mapping
-
 from aiohttp import web
 
-from phi_runner.errors import PhiRunnerError
+from phi_runner.serve.refusal import Refusal
 
 BUSY_RETRY_S = 2
 """What a client is told to wait while engines are being started again."""
 
 
-class Refused(PhiRunnerError):
+class Refused(Refusal):
     """A request that no engine answers."""
-
-    def __init__(
-        self, status: int, message: str, *, kind: str, param: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
-        super().__init__(message)
-        self.status = status
-        self.kind = kind
-        self.param = param
-        self.headers = dict(headers or {})
-
-    def body(self) -> str:
-        """Return the JSON that the client gets."""
-        return json.dumps({"error": {"message": str(self), "type": self.kind, "param": self.param}})
 
     def response(self) -> web.Response:
         """Return the whole answer."""
-        return web.Response(text=self.body(), status=self.status, headers=self.headers, content_type="application/json")
+        return web.json_response(self.body(), status=self.status, headers=self.headers)
 
 
 def too_long(limit: int) -> Refused:
