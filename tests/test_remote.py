@@ -137,7 +137,7 @@ def test_what_goes_wrong_is_told_in_our_words(node: Node, said: Callable[[], lis
 
 
 def test_a_node_that_is_taken_away_leaves_its_checkpoint(node: Node, said: Callable[[], list[Said]]) -> None:
-    config = replace(node.config, train=FullTrain(**runs.train_values(epochs=40, save_steps=5)))
+    config = replace(node.config, train=FullTrain(**runs.train_values(epochs=12, save_steps=5)))
     checkpoints = node.folder / "checkpoints"
     arguments = node.arguments("train", config=config, checkpoints=checkpoints, result=node.folder / "result")
     command = [sys.executable, "-m", "phi_runner.remote", *arguments]
