@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS := serve,flow,chat
 
-.PHONY: run rehearse test install install-azure install-dev constraints clean
+.PHONY: run rehearse test docs install install-azure install-dev install-docs constraints clean
 
 run: install
 	$(BIN)/python -m phi_runner +recipe=full
@@ -16,11 +16,17 @@ rehearse: install-azure
 test: install-dev
 	PATH="$(abspath $(BIN)):$$PATH" scripts/check
 
+docs: install-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	$(BIN)/python -m scripts.docs.links build/site
+
 install: $(VENV)/.installed
 
 install-azure: $(VENV)/.installed-azure
 
 install-dev: $(VENV)/.installed-dev
+
+install-docs: $(VENV)/.installed-docs
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("phi_runner needs Python 3.11 or newer: make run PYTHON=python3.11") if sys.version_info < (3, 11) else None'
@@ -34,6 +40,10 @@ $(VENV)/.installed-azure: $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS),onnx,rehearsal,dev]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS),docs]'
 	touch $@
 
 constraints: install-dev

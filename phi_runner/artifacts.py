@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 ARTIFACT_FILE = "artifact.json"
 ANSWERS_FILE = "answers.jsonl"
+MEASURED_FILE = "measured.json"
+"""What a training took: machine, tokens, seconds, memory, settings; plans read it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +118,7 @@ class TrainedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scorecard:
-    """Held-out loss and the same prompts before and after; the answers lie in `answers.jsonl`."""
+    """What the before/after card says, which lies in `card.json`; the answers lie in `answers.jsonl`."""
 
     folder: Path
     rows: int
@@ -131,6 +133,18 @@ class Scorecard:
     preferred_before: float | None = None
     """Share of held-out pairs whose chosen answer is the likelier one; None where the rows are no pairs."""
     preferred_after: float | None = None
+    decided_by: str = "loss"
+    """The figure of the card that decides: `loss`, or `preferred` after preference training."""
+    verdict: str = ""
+    """What the card says of it: better, worse, no change, or too few rows to tell."""
+    words: str = ""
+    """The same with its figures, in a sentence."""
+    difference: float | None = None
+    """Of the figure that decides; None where it is no number."""
+    difference_low: float | None = None
+    difference_high: float | None = None
+    worse: str = ""
+    """Names of the figures that got worse, joined by commas."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import TaskID
 
-_MARKS = {"waiting": "·", "running": "▸", "reused": "✓", "done": "✓", "skipped": "-", "failed": "✗"}
+_MARKS = {"waiting": "·", "running": "▸", "reused": "✓", "done": "✓", "skipped": "-", "failed": "✗", "pruned": "-"}
 _PLAIN_PROGRESS_S = 10.0
 _ENDS = {
     Kind.stage_reused: "reused",
     Kind.stage_finished: "done",
     Kind.stage_skipped: "skipped",
     Kind.stage_failed: "failed",
+    Kind.stage_pruned: "pruned",
 }
 
 
@@ -60,6 +61,19 @@ class PlainConsole:
 
     def close(self) -> None:
         """Do nothing: every line is out already."""
+
+
+class SilentConsole:
+    """Nothing: others use the same terminal, and this run's files tell it all."""
+
+    def take(self, event: Event) -> None:
+        """Show nothing."""
+
+    def pause(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class LiveConsole:
@@ -133,6 +147,8 @@ class LiveConsole:
         self._live.stop()
 
 
-def open_console(stages: Iterable[str]) -> Console:
-    """Return the live view when stdout is a terminal, else plain lines."""
+def open_console(stages: Iterable[str], *, quiet: bool = False) -> Console:
+    """Return the live view when stdout is a terminal, else plain lines; `quiet`: nothing is to be shown."""
+    if quiet:
+        return SilentConsole()
     return LiveConsole(stages) if sys.stdout.isatty() else PlainConsole(sys.stdout)

@@ -15,6 +15,7 @@ _ALWAYS = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",  # what azure-ai-ml brings along asks Microsoft for settings
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # Threads that spin at a barrier while their core is lent elsewhere cost more than they bring: on a shared 2-core
     # machine training steps took 0.28 s instead of 0.5 to 3.9 s.
@@ -67,6 +68,11 @@ def _switch_hub(*, off: bool) -> None:
     for module, users_own in _READ_ONCE.items():
         if module in sys.modules and users_own not in os.environ:
             setattr(sys.modules[module], _OFFLINE, off)
+
+
+def set_here() -> list[str]:
+    """Return the variables that this process has set for its own run, which a child's run must decide anew."""
+    return [name for name, value in _ours.items() if os.environ.get(name) == value]
 
 
 def _show_one_device(device: int) -> None:

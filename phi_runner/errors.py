@@ -8,11 +8,16 @@ PhiRunnerError             1   something the user can act on; its text is one li
 ├── StoreProblem           1   the outputs folder cannot be written, or a result is damaged
 ├── TrainFailed            1   training cannot start or cannot go on
 ├── MergeFailed            1   an adapter does not fit its base, or merging it changed what the model says
+├── EvaluateFailed         1   the models cannot be measured, or the judge does not answer
+├── GateRefused            1   the before/after card does not let this model be registered
 ├── RemoteFailed           1   Azure refused or failed what was asked of it
 ├── RegisterFailed         1   the registry refused the model
 ├── DeployFailed           1   the endpoint did not come up or gave a wrong answer
 ├── FlowFailed             1   the flow could not be made, tested or served
-└── SweepWouldDeploy       1   a sweep would start endpoints that nobody asked for
+├── SweepWouldDeploy       1   a sweep would start endpoints that nobody asked for
+├── LimitExceeded          1   the plan needs more than `limits.*` allows; nothing has run
+├── NotReproduced          1   a run that was repeated came out differently
+└── Pruned                 0   a trial was given up because others are ahead of it: no failure
 """
 
 from typing import ClassVar
@@ -54,6 +59,14 @@ class MergeFailed(PhiRunnerError):
     """An adapter and its base cannot become one model that says the same."""
 
 
+class EvaluateFailed(PhiRunnerError):
+    """The models cannot be measured, or whoever was asked to judge them does not answer."""
+
+
+class GateRefused(PhiRunnerError):
+    """The before/after card does not let this model be registered."""
+
+
 class RemoteFailed(PhiRunnerError):
     """Azure refused or failed what was asked of it."""
 
@@ -72,6 +85,20 @@ class FlowFailed(PhiRunnerError):
 
 class SweepWouldDeploy(PhiRunnerError):
     """A sweep would start endpoints; `sweep.may_deploy=true` allows it."""
+
+
+class LimitExceeded(PhiRunnerError):
+    """A run would take more than its user allows."""
+
+
+class NotReproduced(PhiRunnerError):
+    """An earlier run was repeated and came out differently, or not at all."""
+
+
+class Pruned(PhiRunnerError):
+    """A trial of a sweep was given up at a step that is saved; this is an end, not a failure."""
+
+    exit_code: ClassVar[int] = 0
 
 
 class Stopped(KeyboardInterrupt):

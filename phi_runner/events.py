@@ -18,6 +18,8 @@ class Kind(StrEnum):
     stage_finished = auto()
     stage_failed = auto()
     stage_skipped = auto()
+    stage_pruned = auto()
+    """A sweep gave the trial up; no failure."""
     info = auto()
     warning = auto()
     progress = auto()
@@ -54,6 +56,11 @@ class Events:
         """Never let `secret` reach a sink."""
         if secret:
             self._secrets.add(secret)
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """Return the secrets that were named, for whoever else writes about the run."""
+        return frozenset(self._secrets)
 
     def redact(self, text: str) -> str:
         """Return `text` with every hidden secret replaced."""

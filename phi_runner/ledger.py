@@ -125,6 +125,11 @@ class Ledger:
         """Say whether runs of this outputs folder made a thing (or were about to) and have not removed it."""
         return resource.lower() in self._open()
 
+    def took_away(self, resource: str) -> bool:
+        """Say whether the last thing written down of a resource is that it was removed."""
+        steps = [entry.step for entry in self._entries() if entry.resource.lower() == resource.lower()]
+        return bool(steps) and steps[-1] is Step.removed
+
     def _move(self, resource: str, *, step: Step, frm: tuple[Step, ...]) -> None:
         with self._alone():
             entry = self._open().get(resource.lower())

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 
 @contextmanager
 def held(file: Path, *, on_wait: Callable[[], None]) -> Iterator[None]:
     """Hold `file` during a block; `on_wait` is called once when another process has it. Raises OSError."""
+    from filelock import FileLock, Timeout  # it brings asyncio, and a plan takes no lock
+
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file)
     try:

@@ -56,8 +56,12 @@ class Lookup:
         typed = [item for item in self.overrides if not item.startswith("stages=")]
         fitting = " that fits the rest of this run" if self._asked() else ""
         command = shlex.join(["python", "-m", "phi_runner", *typed, f"stages=[{chosen}]"])
+        without = ""
+        if (name, reader) == (StageName.evaluate, StageName.register):
+            without = ", or evaluate.gate=never to register a model that nobody has measured"
         return (
             f"{reader} reads the result of {name}, which is not selected, and none is stored{fitting}; type: {command}"
+            f"{without}"
         )
 
     def _upstream(self, name: StageName) -> set[StageName]:
@@ -103,12 +107,10 @@ class Lookup:
         """Return the newest result whose whole lineage agrees with what was typed or chosen by the recipe."""
         asked = self._asked()
         above = [self.stages[stage] for stage in self._upstream(name)]
-        owned = {part for stage in above for part in stage.config_parts}
-        undecided = {f"config:{path}" for stage in above for path in stage.undecided}
         wanted = {
-            path: text
-            for path, text in asked.items()
-            if path.split(":")[1].partition(".")[0] in owned and path not in undecided
+            part: text
+            for part, text in asked.items()
+            if any(keys.decides(stage, part.partition(":")[2]) for stage in above)
         }
         for manifest in self.store.manifests(name):
             lineage = self._lineage(manifest)

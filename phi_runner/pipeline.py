@@ -13,6 +13,7 @@ from phi_runner import artifacts, keys, processes, summary
 from phi_runner.artifacts import Artifact
 from phi_runner.config.schema import RunConfig, StageName
 from phi_runner.console import Console
+from phi_runner.errors import Pruned
 from phi_runner.events import Events, Kind, StageEvents
 from phi_runner.lookup import Lookup
 from phi_runner.record import RunRecord
@@ -73,6 +74,12 @@ class Run:
             ):
                 self.artifacts[stage.name] = self._reuse_or_make(stage, inputs, parts, key)
             self.keys[stage.name] = key
+            if stage.inspect:
+                where = self._run_dir(stage, folder=self.folder, key=key)
+                stage.inspect(self.config, self.artifacts[stage.name], where)
+        except Pruned as err:
+            self._tell(Kind.stage_pruned, stage, f"pruned: {first_line(err)}", why=first_line(err))
+            raise
         except (Exception, KeyboardInterrupt) as err:
             self._tell(Kind.stage_failed, stage, f"failed: {first_line(err)}", why=first_line(err))
             if isinstance(err, KeyboardInterrupt):
@@ -178,7 +185,7 @@ class Run:
         record = self.record.stage(stage.name)
         status = {
             Kind.stage_skipped: "skipped", Kind.stage_reused: "reused", Kind.stage_started: "running",
-            Kind.stage_finished: "done", Kind.stage_failed: "failed",
+            Kind.stage_finished: "done", Kind.stage_failed: "failed", Kind.stage_pruned: "pruned",
         }[kind]  # fmt: skip
         record.status, record.why = status, why or record.why
         self.events.emit(kind, message, stage=stage.name, why=why, **values)

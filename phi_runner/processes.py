@@ -232,6 +232,12 @@ def find(kind: str, name: str, *, outputs: Path) -> Running | None:
     return next((item for item in listed(outputs=outputs) if (item.kind, item.name) == (kind, name)), None)
 
 
+def seen(*, outputs: Path) -> list[Running]:
+    """Return every recorded server that still runs, and leave the records as they are."""
+    found = (_read(file) for file in sorted(_folder(outputs).glob("*.json")))
+    return [running for running in found if running and running.alive()]
+
+
 def listed(*, outputs: Path) -> list[Running]:
     """Return every recorded server that still runs; records of dead ones are removed."""
     found = []

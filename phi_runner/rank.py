@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 
+from phi_runner.config import cores
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rank:
@@ -37,7 +39,7 @@ class Rank:
 
     def cores(self) -> int:
         """Return this process's share of the cores that it may use."""
-        return max(1, len(os.sched_getaffinity(0)) // self.local_world)
+        return max(1, cores.here() // self.local_world)
 
 
 def _number(variable: str, default: int) -> int:

@@ -49,7 +49,10 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--stage", required=True, choices=[StageName.train, StageName.evaluate], type=StageName)
     for name in ("config", "summary"):
         parser.add_argument(f"--{name}", required=True, type=Path)
-    for name in ("train-file", "eval-file", "trained", "base-model", "result", "model-output", "checkpoints"):
+    for name in (
+        "train-file", "eval-file", "trained", "base-model", "probe-file", "tasks-folder", "result", "model-output",
+        "checkpoints",
+    ):  # fmt: skip
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--override", action="append", default=[], help="key=value of a sweep's trial")
     return parser.parse_args(argv)
@@ -83,8 +86,11 @@ def _compute(config: RunConfig, rank: Rank) -> ComputeConfig:
 def _node_config(told: Task, given: argparse.Namespace, *, outputs: Path, rank: Rank) -> RunConfig:
     """Return the config as this node has it: its own device, its own paths, a tracker of its own."""
     model = replace(told.config.model, path=str(given.base_model)) if given.base_model else told.config.model
+    evaluate = replace(
+        told.config.evaluate, probe_file=str(given.probe_file or ""), tasks_folder=str(given.tasks_folder or "")
+    )  # fmt: skip
     return replace(
-        told.config, compute=_compute(told.config, rank), model=model, outputs=str(outputs),
+        told.config, compute=_compute(told.config, rank), model=model, outputs=str(outputs), evaluate=evaluate,
         tracking=replace(told.config.tracking, uri=""),
     )  # fmt: skip
 
@@ -118,7 +124,7 @@ def _perform(told: Task, inputs: Inputs, rundir: NodeDir, *, config: RunConfig) 
         case StageName.evaluate:
             from phi_runner.stages import evaluate
 
-            return evaluate.run(config, inputs, rundir)
+            return evaluate.here(config, inputs, rundir)
         case unknown:
             raise ConfigProblem(f"the stage {unknown} does not run on a node")
 

@@ -104,15 +104,24 @@ class Store:
 
     def adopt(self, stage: str, key: str) -> bool:
         """Put a result into place that a killed run had finished but not yet renamed; say whether there was one."""
+        if self.finished_work(stage, key) is None:
+            return False
+        (self.root / stage / f".{key}.partial").rename(self.folder(stage, key))
+        return True
+
+    def finished_work(self, stage: str, key: str) -> Path | None:
+        """Return the folder of a result that a killed run had finished but not yet renamed; changes nothing."""
         work = self.root / stage / f".{key}.partial"
         try:
             manifest = Manifest.read(work)
         except (OSError, ValueError, TypeError, KeyError):
-            return False
-        if _damage(work, manifest) or self.folder(stage, key).exists():
-            return False
-        work.rename(self.folder(stage, key))
-        return True
+            return None
+        return None if _damage(work, manifest) or self.folder(stage, key).exists() else work
+
+    def has_work(self, stage: str, key: str) -> bool:
+        """Say whether an interrupted run has left something of a key; makes no folder."""
+        work = self.root / stage / f".{key}.partial"
+        return work.is_dir() and any(work.iterdir())
 
     def forget_work(self, stage: str, key: str) -> None:
         """Remove everything unfinished of a key."""

@@ -1,6 +1,5 @@
-"""The tables at the end: what each stage did, and how the trials of a sweep compare."""
+"""The table at the end of a run: what each stage did."""
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 from phi_runner.artifacts import Artifact, Dataset, Endpoint, Flow, Registered, Scorecard, TrainedModel, Workspace
 from phi_runner.config.schema import StageName
 from phi_runner.record import RunRecord
-from phi_runner.store import write_json
 
 _WIDTH_WHEN_PIPED = 140
 
@@ -52,6 +50,8 @@ def _card(card: Scorecard) -> str:
         told += f", prefers the chosen answer {card.preferred_before:.0%} -> {card.preferred_after:.0%}"
     if card.exact_before is not None and card.exact_after is not None:
         told += f", exact answers {card.exact_before:.0%} -> {card.exact_after:.0%}"
+    if card.verdict:
+        told += f": {card.verdict}" + (f" (but worse: {card.worse.replace(',', ', ')})" if card.worse else "")
     return told
 
 
@@ -70,8 +70,12 @@ def values(artifacts: dict[StageName, Artifact]) -> dict[str, Any]:
         if isinstance(artifact, Scorecard):
             for name in ("loss_before", "loss_after", "perplexity_after", "exact_before", "exact_after"):
                 found[name] = getattr(artifact, name)
+            for name in ("verdict", "decided_by", "difference", "difference_low", "difference_high", "worse"):
+                found[name] = getattr(artifact, name)
             if artifact.preferred_after is not None:
                 found |= {"preferred_before": artifact.preferred_before, "preferred_after": artifact.preferred_after}
+        elif isinstance(artifact, TrainedModel):
+            found["train_loss"] = artifact.loss_last
         elif isinstance(artifact, Registered):
             found["model"] = f"{artifact.name}/{artifact.version}"
         elif isinstance(artifact, Flow):
@@ -93,55 +97,6 @@ def show(record: RunRecord, *, folder: Path) -> None:
     _print(table)
     if told := _next_step(folder):
         _print(Text(told))
+    if (folder / "report.html").is_file():
+        _print(Text(f"report: {folder / 'report.html'}"))
     _print(Text(f"run folder: {folder}"))
-
-
-def _trial(file: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {"status": "not finished", "overrides": [], "values": {}, "seconds": 0.0, "error": ""}
-    return found
-
-
-def trials(folder: Path) -> None:
-    """Print the trials of a sweep job that a stage has kept in `results.json`, if it came so far."""
-    from rich.table import Table
-    from rich.text import Text
-
-    file = folder / "results.json"
-    if not file.is_file():
-        return
-    table = Table()
-    for column in ("trial", "overrides", "status", "loss after", "best"):
-        table.add_column(column, overflow="fold")
-    for name, trial in json.loads(file.read_text(encoding="utf-8")).items():
-        loss, best = trial["values"].get("loss_after"), "best" if trial["values"].get("best") else ""
-        status = trial["status"] + (f": {trial['error']}" if trial["error"] else "")
-        shown = "" if loss is None else f"{loss:.3f}"
-        table.add_row(*(Text(cell) for cell in (name, " ".join(trial["overrides"]), status, shown, best)))
-    _print(table)
-
-
-def sweep(folder: Path) -> bool:
-    """Print one row per trial of a multirun, keep them in `results.json`, and say whether all of them ended well."""
-    from rich.table import Table
-    from rich.text import Text
-
-    trials = sorted((item for item in folder.iterdir() if item.is_dir()), key=lambda item: (len(item.name), item.name))
-    found = {item.name: _trial(item / "run.json") for item in trials}
-    shared = set.intersection(*(set(trial["overrides"]) for trial in found.values())) if len(found) > 1 else set()
-    table = Table(caption=f"all: {' '.join(sorted(shared))}" if shared else None)
-    for column in ("trial", "overrides", "status", "loss before", "loss after", "exact after", "seconds"):
-        table.add_column(column, overflow="fold")
-    for name, trial in found.items():
-        told = [trial["values"].get(key) for key in ("loss_before", "loss_after", "exact_after")]
-        shown = ["" if value is None else f"{value:.3f}" for value in told]
-        status = trial["status"] + (f": {trial['error']}" if trial["error"] else "")
-        own = " ".join(override for override in trial["overrides"] if override not in shared)
-        table.add_row(*(Text(cell) for cell in (name, own, status, *shown, f"{trial['seconds']:.1f}")))
-    _print(table)
-    _print(Text(f"sweep folder: {folder}"))
-    kept = ("status", "overrides", "values", "seconds", "error")
-    write_json(folder / "results.json", {name: {key: trial[key] for key in kept} for name, trial in found.items()})
-    return all(trial["status"] == "done" for trial in found.values())

@@ -4,15 +4,17 @@ import io
 import logging
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import closing, redirect_stderr
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
 from phi_runner.config.schema import TrackingConfig
-from phi_runner.errors import ConfigProblem, RegisterFailed
+from phi_runner.errors import ConfigProblem, Pruned, RegisterFailed
 
 _SQLITE = "sqlite:///"
+_SWEEP_TAG = "phi_runner.sweep_folder"
+PARENT_TAG = "mlflow.parentRunId"  # MLflow's own name: its pages fold children under their parent
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +49,20 @@ def _experiment(client: Any, name: str, *, artifacts: Path | None) -> str:
             if found is None:
                 raise
     return str(found.experiment_id)
+
+
+@contextmanager
+def _opened(config: TrackingConfig, *, outputs: Path) -> Iterator[tuple[Any, str]]:
+    """Give a client and the id of the experiment that runs go to; raises ConfigProblem where nobody answers."""
+    from mlflow.exceptions import MlflowException
+
+    uri = uri_of(config, outputs=outputs)
+    outputs.mkdir(parents=True, exist_ok=True)
+    try:
+        client = _client(uri)
+        yield client, _experiment(client, config.experiment, artifacts=None if config.uri else outputs / "mlartifacts")
+    except MlflowException as err:
+        raise ConfigProblem(f"tracking.uri={uri} does not answer: {' '.join(str(err).split())[:160]}") from err
 
 
 class TrackedRun:
@@ -89,9 +105,17 @@ class TrackedRun:
         """Mark the run as finished."""
         self._client.set_terminated(self.run_id, "FINISHED")
 
-    def fail(self) -> None:
-        """Mark the run as failed."""
-        self._client.set_terminated(self.run_id, "FAILED")
+    def fail(self, err: BaseException) -> None:
+        """Mark the run as failed, or, where a sweep has given it up, as killed."""
+        pruned = isinstance(err, Pruned)
+        if pruned:
+            self.tags({"phi_runner.pruned": str(err)[:1000]})
+        self._client.set_terminated(self.run_id, "KILLED" if pruned else "FAILED")
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Put tags on the run; one that is there already gets the new value."""
+        for name, value in values.items():
+            self._client.set_tag(self.run_id, name, value)
 
 
 class Untracked(TrackedRun):
@@ -112,32 +136,52 @@ class Untracked(TrackedRun):
     def finish(self) -> None:
         """Mark nothing."""
 
-    def fail(self) -> None:
+    def fail(self, err: BaseException) -> None:
         """Mark nothing."""
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Put tags on nothing."""
 
 
 def open_run(config: TrackingConfig, *, outputs: Path, name: str, marker: Path, tags: Mapping[str, str]) -> TrackedRun:
-    """Start a run, or go on with the one whose id an interrupted stage left in `marker`; raises ConfigProblem."""
+    """Start a run, or go on with the one whose id an interrupted stage left in `marker`; raises ConfigProblem.
+
+    A run that goes on gets the tags too: what a single run began may be continued by a trial of a sweep.
+    """
     from mlflow.exceptions import MlflowException
 
-    uri = uri_of(config, outputs=outputs)
-    outputs.mkdir(parents=True, exist_ok=True)
-    try:
-        client = _client(uri)
-        experiment = _experiment(client, config.experiment, artifacts=None if config.uri else outputs / "mlartifacts")
+    with _opened(config, outputs=outputs) as (client, experiment):
         if marker.is_file():
             run_id = marker.read_text(encoding="ascii").strip()
             try:
                 if client.get_run(run_id).info.experiment_id == experiment:
-                    client.update_run(run_id, status="RUNNING")
-                    return TrackedRun(client, run_id)
+                    return _continued(client, run_id, tags=tags)
             except MlflowException:
                 marker.unlink()  # the tracking server no longer knows that run
         run = client.create_run(experiment, run_name=name, tags=dict(tags))
-    except MlflowException as err:
-        raise ConfigProblem(f"tracking.uri={uri} does not answer: {' '.join(str(err).split())[:160]}") from err
     marker.write_text(run.info.run_id, encoding="ascii")
     return TrackedRun(client, run.info.run_id)
+
+
+def open_parent(config: TrackingConfig, *, outputs: Path, sweep: str, title: str) -> TrackedRun:
+    """Start the run that a sweep's trainings are children of, or find the one of an earlier call by its tag.
+
+    `sweep` tells one sweep from all others. Whoever calls sees to it that no other process does so at the same time.
+    Raises ConfigProblem.
+    """
+    with _opened(config, outputs=outputs) as (client, experiment):
+        tag = sweep.replace("'", "")
+        found = client.search_runs([experiment], f"tags.`{_SWEEP_TAG}` = '{tag}'", max_results=1)
+        if found:
+            return _continued(client, found[0].info.run_id, tags={})
+        return TrackedRun(client, client.create_run(experiment, run_name=title, tags={_SWEEP_TAG: tag}).info.run_id)
+
+
+def _continued(client: Any, run_id: str, *, tags: Mapping[str, str]) -> TrackedRun:
+    client.update_run(run_id, status="RUNNING")
+    run = TrackedRun(client, run_id)
+    run.tags(tags)
+    return run
 
 
 def alias_points_to(uri: str, *, name: str, alias: str) -> str:
@@ -167,6 +211,20 @@ def alias_points_to(uri: str, *, name: str, alias: str) -> str:
         if err.error_code == "RESOURCE_DOES_NOT_EXIST":
             return ""
         raise RegisterFailed(f"MLflow at {uri} does not answer: {' '.join(str(err).split())[:160]}") from err
+
+
+def measured(
+    config: TrackingConfig, *, outputs: Path, run_id: str, values: Mapping[str, float], file: Path
+) -> None:  # fmt: skip
+    """Record what became of a training in its run; a tracker that no longer knows it costs nobody the card."""
+    from mlflow.exceptions import MlflowException
+
+    run = TrackedRun(_client(uri_of(config, outputs=outputs)), run_id)
+    try:
+        run.metrics(values, step=0)
+        run.artifact(file)
+    except MlflowException as err:
+        _log.warning("%s is not recorded: %s", file.name, err)
 
 
 def run_of(config: TrackingConfig, *, outputs: Path, model: str) -> str:

@@ -7,6 +7,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _HARMLESS = (
     *("__init__.py", "artifacts.py", "errors.py", "events.py", "processes.py", "config/", "store.py"),
     *("stages/stage.py", "tracking.py", "environment.py", "locks.py"),
+    *("stages/records.py", "search/", "sweep/"),  # where a training is recorded, and whether a sweep gives it up
     *("azureml/", "compute/", "ledger.py"),  # where a stage is performed: the node runs the very same stage code
 )
 """Modules that carry results, words and metrics but decide no byte of a result (register names tracking itself)."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from phi_runner.config.schema import (
+    AccountAzure,
     CpuCompute,
     EvaluateConfig,
     FileData,
@@ -52,7 +53,7 @@ def config(
         evaluate=EvaluateConfig(prompts=4, max_new_tokens=16),
         stages=list(stages),
         outputs=str(outputs),
-        **changes,
+        **{"azure": AccountAzure(subscription="", tenant="")} | changes,
     )  # fmt: skip
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from phi_runner.azureml import versions
 from phi_runner.azureml.services import Maker, broken
 from phi_runner.azureml.wording import in_our_words
+from phi_runner.config import prices
 from phi_runner.config.schema import AzureCompute
-from phi_runner.config.vm_sizes import lookup
 from phi_runner.errors import RemoteFailed
 from phi_runner.ledger import Made
 
@@ -38,8 +38,7 @@ def ensure(maker: Maker, cluster: AzureCompute) -> None:
         maker.events.info(
             f"makes cluster {cluster.cluster}: {cluster.min_nodes}..{cluster.max_nodes} x {cluster.vm_size}"
         )
-    size = lookup(cluster.vm_size)
-    usd = size.usd_per_hour * cluster.max_nodes if size else 0.0
+    usd = (prices.table().of(cluster.vm_size) or 0.0) * cluster.max_nodes
     with (
         in_our_words(f"cluster {cluster.cluster}"),
         maker.making(Made.cluster, resource, usd_per_hour=usd, new=found is None),

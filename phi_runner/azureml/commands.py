@@ -53,7 +53,7 @@ def job(
         experiment_name=config.tracking.experiment,
         code=str(package.stage_code(outputs)),
         command=_command_line(plan, given=list(given), grid=grid or {}),
-        environment=environment.ensure_training(azure, compute=compute),
+        environment=environment.ensure_training(azure, compute=compute, more=_more(plan, config)),
         compute=compute.cluster,
         inputs=given | sweeps.first(grid or {}),
         outputs={k: Output(type=_MODEL if k == MODEL_OUTPUT else _FOLDER) for k in plan.outputs},
@@ -76,6 +76,11 @@ def _command_line(plan: Plan, *, given: list[str], grid: sweeps.Grid) -> str:
     words += [f"--{_option(name)} ${{{{inputs.{name}}}}}" for name in given]
     words += [f"--{_option(name)} ${{{{outputs.{name}}}}}" for name in plan.outputs]
     return " ".join([*words, *sweeps.arguments(grid)])
+
+
+def _more(plan: Plan, config: RunConfig) -> tuple[str, ...]:
+    """Return what only some jobs need: the LM Evaluation Harness where its tasks are asked."""
+    return ("lm_eval",) if plan.stage is StageName.evaluate and config.evaluate.tasks else ()
 
 
 def _option(name: str) -> str:

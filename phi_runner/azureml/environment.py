@@ -16,7 +16,8 @@ _PYTHON = "3.11"
 _API = "2023-04-01-preview"
 _TRAINING = (
     "accelerate", "bitsandbytes", "datasets", "filelock", "matplotlib", "mlflow", "numpy", "omegaconf", "peft",
-    "psutil", "pyarrow", "pyyaml", "safetensors", "sentencepiece", "tokenizers", "torch", "transformers", "trl",
+    "psutil", "pyarrow", "pyyaml", "rapidfuzz", "regex", "safetensors", "scipy", "sentencepiece", "tokenizers", "torch",
+    "transformers", "trl",
 )  # fmt: skip
 _SERVED = ("accelerate", "mlflow", "torch", "transformers")
 _ANSWERING = (
@@ -56,9 +57,9 @@ def _conda(packages: list[str]) -> Conda:
     }
 
 
-def training_conda() -> Conda:
-    """Return the conda file of a job that trains or measures."""
-    return _conda(pins(_TRAINING))
+def training_conda(*, more: tuple[str, ...] = ()) -> Conda:
+    """Return the conda file of a job that trains or measures, with what else this one needs."""
+    return _conda(pins((*_TRAINING, *more)))
 
 
 def scoring_requirements() -> list[str]:
@@ -93,13 +94,14 @@ def ensure(azure: "Azure", *, name: str, image: str, conda: Conda, about: str) -
     return f"azureml:{name}:{number}"
 
 
-def ensure_training(azure: "Azure", *, compute: AzureCompute) -> str:
-    """Make the environment in which jobs run."""
+def ensure_training(azure: "Azure", *, compute: AzureCompute, more: tuple[str, ...] = ()) -> str:
+    """Make the environment in which jobs run, with what else this one needs."""
     if not compute.image:
         raise RemoteFailed("compute.image is empty: name a Docker image, as the presets do")
     return ensure(
-        azure, name=compute.environment, image=compute.image, conda=training_conda(), about="phi_runner's jobs"
-    )
+        azure, name=compute.environment, image=compute.image, conda=training_conda(more=more),
+        about="phi_runner's jobs",
+    )  # fmt: skip
 
 
 def ensure_inference(azure: "Azure", *, name: str, image: str) -> str:

@@ -16,7 +16,7 @@ from phi_runner.errors import RemoteFailed
 from phi_runner.events import StageEvents
 
 Body = dict[str, Any]
-_RESERVE = 1.2
+RESERVE = 1.2
 """Azure keeps a fifth of an endpoint's cores free for its own upgrades and counts them."""
 _LOW_PRIORITY, _TOTAL = "lowprioritycores", "dedicatedcores"
 
@@ -75,7 +75,7 @@ def wishes(config: RunConfig, *, azure: Azure) -> list[Wish]:
         if not azure.arm.listed(f"{endpoint}/deployments", api_version=versions.MACHINE_LEARNING):
             found.append(
                 Wish(key="deploy.instance_type", what="the endpoint", size=config.deploy.instance_type,
-                     count=config.deploy.instances, reserve=_RESERVE)
+                     count=config.deploy.instances, reserve=RESERVE)
             )  # fmt: skip
     return found
 

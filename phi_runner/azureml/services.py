@@ -8,7 +8,7 @@ from phi_runner.azureml import versions
 from phi_runner.azureml.client import Azure
 from phi_runner.azureml.names import short
 from phi_runner.azureml.wording import in_our_words
-from phi_runner.config.vm_sizes import REGISTRY_USD_PER_HOUR
+from phi_runner.config import prices
 from phi_runner.errors import RemoteFailed
 from phi_runner.events import StageEvents
 from phi_runner.ledger import Ledger, Made
@@ -74,7 +74,7 @@ def _said(kind: Made) -> str:
 def registry(maker: Maker, resource: str) -> None:
     """Find or make the container registry, of the cheapest tier."""
     maker.ensure(
-        Made.registry, resource, api_version=versions.REGISTRIES, usd_per_hour=REGISTRY_USD_PER_HOUR,
+        Made.registry, resource, api_version=versions.REGISTRIES, usd_per_hour=prices.table().container_registry,
         body=lambda: {
             "location": maker.azure.config.region, "sku": {"name": "Basic"}, "properties": {"adminUserEnabled": False}
         },

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from phi_runner.azureml import environment as environments
 from phi_runner.azureml.package import SCORING_SCRIPT
-from phi_runner.config import vm_sizes
+from phi_runner.config import prices
 from phi_runner.config.schema import AzureConfig, AzureDeploy, Serving
 
 if TYPE_CHECKING:
@@ -61,9 +61,8 @@ class Wish:
 
     @property
     def usd_per_hour(self) -> float:
-        """The most that it bills; 0 where the size is not in the table of prices."""
-        size = vm_sizes.lookup(self.deploy.instance_type)
-        return size.usd_per_hour * self.deploy.instances if size else 0.0
+        """The most that it bills by the list; 0 where the size is not in the table of prices."""
+        return (prices.table().of(self.deploy.instance_type) or 0.0) * self.deploy.instances
 
     def entity(self, name: str, *, endpoint: str, environment: str, config: AzureConfig) -> "ManagedOnlineDeployment":
         """Return the deployment as azure-ai-ml wants it; `environment` is `azureml:name:version`, or empty."""

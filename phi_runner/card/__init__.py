@@ -1,1 +1,1 @@
-"""The before/after card: figures with intervals, and whether the model may be registered."""
+"""The before/after card: what training made better or worse on held-out prompts, and how sure that is."""

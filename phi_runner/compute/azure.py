@@ -57,11 +57,12 @@ def _mend_adapter(trained: TrainedModel) -> None:
 
 def evaluate(config: RunConfig, dataset: Dataset, trained: TrainedModel, *, rundir: Place) -> Scorecard:
     """Measure as a job; the weights come from the job that trained them, or are uploaded."""
-    folders = {"trained": _weights(connect(config.azure), trained)}
+    folders = {"trained": _weights(connect(config.azure), trained)} | _own(config.evaluate.tasks_folder, "tasks_folder")
     inside = not trained.base or not Path(trained.base).is_absolute()
+    probe = config.evaluate.probe_file if config.evaluate.probe else ""
     plan = Plan(
         stage=StageName.evaluate,
-        files={"eval_file": str(dataset.test_file)},
+        files={"eval_file": str(dataset.test_file)} | _own(probe, "probe_file"),
         folders=folders if inside else folders | _base_model(trained.base),
         outputs=(SUMMARY,),
         inputs={StageName.data: task.fields_of(dataset), StageName.train: task.fields_of(trained)},
@@ -99,7 +100,12 @@ def fine_tune(config: RunConfig, dataset: Dataset, *, rundir: Place) -> TrainedM
 
 def _base_model(path: str) -> dict[str, str]:
     """Return the local folder that training started from as an input, if there is one."""
-    return {"base_model": str(Path(path).expanduser().resolve())} if path else {}
+    return _own(path, "base_model")
+
+
+def _own(path: str, name: str) -> dict[str, str]:
+    """Return a file or folder of the user's own as an input, if there is one."""
+    return {name: str(Path(path).expanduser().resolve())} if path else {}
 
 
 def _weights(azure: Azure, trained: TrainedModel) -> str:

@@ -10,7 +10,7 @@ from phi_runner.compute import order
 from phi_runner.compute.order import Order
 from phi_runner.compute.place import Place
 from phi_runner.compute.told import Told
-from phi_runner.config import cuda
+from phi_runner.config import cores, cuda
 from phi_runner.config.schema import CpuCompute, GpusCompute, RunConfig, StageName
 from phi_runner.errors import ConfigProblem, TrainFailed
 
@@ -69,7 +69,7 @@ def count(config: RunConfig, *, say: Callable[[str], None]) -> int:
 def variables(config: RunConfig, *, count: int) -> dict[str, str]:
     """Return what the processes of one node are told before they start: their share of the cores, and loopback."""
     threads = config.compute.threads if isinstance(config.compute, CpuCompute) else 0
-    share = max(1, len(os.sched_getaffinity(0)) // count)
+    share = max(1, cores.here() // count)
     loopback = "lo0" if os.uname().sysname == "Darwin" else "lo"
     return {
         "OMP_NUM_THREADS": str(threads or share),

@@ -1,8 +1,10 @@
 """What stands between a config and Azure, found before anything is asked of it: names, and choices that clash."""
 
 import re
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 from phi_runner.config import clouds, serving_check
 from phi_runner.config.schema import (
@@ -64,11 +66,11 @@ def _installed(config: RunConfig, choice: str) -> Iterator[str]:
 
 
 def _is_there(package: str) -> bool:
-    """Say whether a package can be imported; asking for `a.b` imports `a`, which for `azure` is an empty folder."""
-    try:
+    """Say whether a package can be imported, and import nothing of it: `find_spec("a.b")` would import `a`."""
+    if "." not in package:
         return find_spec(package) is not None
-    except ModuleNotFoundError:
-        return False
+    file = Path(*package.split("."), "__init__.py")
+    return any((Path(place) / file).is_file() for place in sys.path)
 
 
 def _account(config: RunConfig) -> Iterator[str]:

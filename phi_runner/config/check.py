@@ -7,9 +7,14 @@ from phi_runner.config import (
     azure_check,
     clouds,
     compute_check,
+    earlier_runs,
+    evaluation_check,
     files,
     methods,
+    objectives,
+    plan_mode,
     preference,
+    preflight_check,
     resuming,
     serving_check,
     streaming,
@@ -37,27 +42,57 @@ _ALIAS = re.compile(r"(?!latest$|v[0-9]+$)[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 
 def check(config: RunConfig, *, multirun: bool = False) -> None:
     """Raise ConfigProblem naming every rule that the config breaks, or SweepWouldDeploy."""
-    problems = [
+    if problems := _problems(config):
+        raise ConfigProblem("; ".join(problems))
+    if told := _would_deploy(config, multirun=multirun):
+        raise SweepWouldDeploy(told)
+
+
+def hindrances(config: RunConfig, *, multirun: bool) -> list[str]:
+    """Return what keeps a config from running here and now, but not from being planned.
+
+    Raises ConfigProblem for everything else: such a run means nothing, wherever it would run.
+    """
+    here = [
+        *serving_check.problems(config), *azure_check.problems(config), *compute_check.problems(config),
+        *vm_sizes.problems(config),
+    ]  # fmt: skip
+    if wrong := [problem for problem in _problems(config) if problem not in here]:
+        raise ConfigProblem("; ".join(wrong))
+    told = _would_deploy(config, multirun=multirun)
+    return [*here, told] if told else here
+
+
+def _problems(config: RunConfig) -> list[str]:
+    return [
         *_stages(config), *out_of_range(config), *_model(config), *_lengths(config), *_sizes(config),
         *methods.problems(config), *_take(config), *_names(config), *_tracking(config), *serving_check.problems(config),
         *files.problems(config), *azure_check.problems(config), *compute_check.problems(config),
         *vm_sizes.problems(config), *preference.problems(config), *resuming.problems(config),
-        *streaming.problems(config),
+        *streaming.problems(config), *objectives.problems(config), *evaluation_check.problems(config),
+        *preflight_check.problems(config),
+        *earlier_runs.problems(config),
+        *plan_mode.problems(config),
         *extra_arguments.problems(config.train.extra, config=extra_arguments.config_of(config.train)),
     ]  # fmt: skip
-    if problems:
-        raise ConfigProblem("; ".join(problems))
-    serving = [stage for stage in config.stages if stage in _SERVING]
-    if multirun and clouds.needs_azure(config) and not clouds.rehearses(config) and not config.sweep.may_deploy:
-        raise SweepWouldDeploy(
+
+
+def _would_deploy(config: RunConfig, *, multirun: bool) -> str:
+    """Say that every trial of a sweep would start what bills or serves, though nobody has asked for it."""
+    if not multirun or config.sweep.may_deploy:
+        return ""
+    if clouds.needs_azure(config) and not clouds.rehearses(config):
+        return (
             f"every trial would use what bills ({', '.join(clouds.choices(config))}): "
             "type sweep.may_deploy=true to allow it, or azure=rehearsal to try it for nothing"
         )
-    if multirun and serving and not config.sweep.may_deploy:
-        raise SweepWouldDeploy(
-            f"every trial would perform {', '.join(serving)}: type sweep.may_deploy=true to allow it, "
-            f"or stages=[{','.join(stage for stage in config.stages if stage not in _SERVING)}]"
-        )
+    serving = [stage for stage in config.stages if stage in _SERVING]
+    if not serving:
+        return ""
+    return (
+        f"every trial would perform {', '.join(serving)}: type sweep.may_deploy=true to allow it, "
+        f"or stages=[{','.join(stage for stage in config.stages if stage not in _SERVING)}]"
+    )
 
 
 def warnings(config: RunConfig) -> list[str]:

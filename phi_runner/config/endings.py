@@ -2,10 +2,13 @@
 
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from types import FrameType
 from typing import TextIO
 
 from phi_runner.errors import PhiRunnerError, Stopped
@@ -25,18 +28,23 @@ class Told(Exception):
         self.exit_code = exit_code
 
 
-def say(message: str) -> None:
-    """Write one line for the person; line breaks of libraries become spaces."""
-    sys.stderr.write(f"phi_runner: {' '.join(message.split())}\n")
-    sys.stderr.flush()
+def say(message: str, *, failed: bool = True) -> None:
+    """Write one line for the person, to stderr where something failed; line breaks of libraries become spaces."""
+    stream = sys.stderr if failed else sys.stdout
+    stream.write(f"phi_runner: {' '.join(message.split())}\n")
+    stream.flush()
+
+
+def failure(err: Exception) -> str:
+    """Return what an exception says to the person; one of nobody's making names its class."""
+    return str(err) if isinstance(err, PhiRunnerError) else f"{type(err).__name__}: {err}".rstrip(": ")
 
 
 def say_failure(err: Exception, *, before: str = "", after: str = "") -> None:
     """Write what went wrong, with the traceback if the user has set HYDRA_FULL_ERROR=1."""
     if _TRACEBACKS:
         traceback.print_exception(err)
-    text = str(err) if isinstance(err, PhiRunnerError) else f"{type(err).__name__}: {err}".rstrip(": ")
-    say(f"{before}{text}{after}")
+    say(f"{before}{failure(err)}{after}")
 
 
 @contextmanager
@@ -55,6 +63,24 @@ def told() -> Iterator[None]:
     except KeyboardInterrupt:
         say("interrupted: type the same command to continue")
         raise SystemExit(INTERRUPTED) from None
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """End on SIGTERM and SIGHUP as on Ctrl-C: schedulers and closed terminals leave a true record and no process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

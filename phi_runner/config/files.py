@@ -22,6 +22,9 @@ def problems(config: RunConfig) -> Iterator[str]:
     if StageName.train in config.stages and config.model.path and not isinstance(config.model, NanoModel):
         longest = config.train.max_length
         yield from _looked_at("model.path", config.model.path, lambda _key, path: _model_folder(path, longest=longest))
+    probes = config.evaluate.probe and StageName.evaluate in config.stages
+    if probes and config.evaluate.probe_file:
+        yield from _looked_at("evaluate.probe_file", config.evaluate.probe_file, _data_file)
     yield from _looked_at("outputs", config.outputs, _outputs)
 
 

@@ -64,6 +64,11 @@ class CommandLine:
         return not typed or "--help" in self.flags or "--version" in self.flags
 
     @property
+    def completes(self) -> bool:
+        """Whether a shell asks what may follow, or how it can."""
+        return "--shell-completion" in self.flags
+
+    @property
     def runs(self) -> bool:
         """Whether stages will run, rather than something be shown."""
         return not any(flag in self.flags for flag in _NO_RUN)

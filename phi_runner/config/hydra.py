@@ -5,11 +5,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import hydra
-from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override, OverrideType, Quote, QuotedString, ValueType
@@ -18,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from phi_runner.config import places
+from phi_runner.config import identity, later, launchers, optuna_sweeper, places
 from phi_runner.config.schema import SCHEMAS, RunConfig
 from phi_runner.config.typed import Sign, Sweep, Typed
 from phi_runner.config.vocabulary import RECIPE, Vocabulary
@@ -44,13 +45,15 @@ _SWEEPS = {
 @cache
 def register() -> None:
     """Teach Hydra the schemas and every recipe; recipes stay flat files and work from any directory."""
-    store = ConfigStore.instance()
-    store.store(name="run_schema", node=RunConfig)
+    identity.register()
+    later.store("run_schema", partial(OmegaConf.structured, RunConfig))
     for group, schemas in SCHEMAS.items():
         for kind, schema in schemas.items():
-            store.store(group=group, name=f"{kind}_schema", node=schema)
+            later.store(f"{kind}_schema", partial(OmegaConf.structured, schema), group=group)
     for file in sorted(places.folder("recipes").glob("*.yaml")):
-        store.store(group=RECIPE, name=file.stem, node=OmegaConf.load(file), package="_global_")
+        later.store(file.stem, partial(OmegaConf.load, file), group=RECIPE, package="_global_")
+    optuna_sweeper.register()
+    launchers.register()
 
 
 def parse(text: str, words: Vocabulary) -> Typed | None:
@@ -71,8 +74,7 @@ def parse(text: str, words: Vocabulary) -> Typed | None:
 def _values(override: Override, words: Vocabulary) -> list[object]:
     value: object = override.value()
     if isinstance(value, Glob):
-        schemas = [f"{kind}_schema" for kind in SCHEMAS.get(override.key_or_group, {})]
-        return list(value.filter([*words.groups.get(override.key_or_group, {}), *schemas]))
+        return list(value.filter(list(words.groups.get(override.key_or_group, {}))))
     if isinstance(value, IntervalSweep):
         return [value.start, value.end]
     if override.is_sweep_override():
@@ -84,6 +86,12 @@ def _plain(value: object) -> object:
     if isinstance(value, QuotedString):
         return value.text
     return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def assigned(text: str) -> tuple[str, Any]:
+    """Return the key and the plain value of an override that Hydra has accepted."""
+    override = OverridesParser.create().parse_override(text)
+    return override.key_or_group, _plain(override.value())
 
 
 def quoted(text: str) -> str:
@@ -99,6 +107,17 @@ def compose(overrides: Sequence[str], *, extra: Path | None) -> DictConfig:
             return hydra.compose(CONFIG_NAME, overrides=[*search, *overrides], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as err:
         raise ConfigProblem(in_one_line(err)) from err
+
+
+@contextmanager
+def set_aside() -> Iterator[None]:
+    """Let another config be composed in the middle of a job: Hydra holds one at a time."""
+    everything = GlobalHydra.instance()
+    job, everything.hydra = everything.hydra, None
+    try:
+        yield
+    finally:
+        everything.hydra = job
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from phi_runner.config import suggest, typo
-from phi_runner.config.typed import Sign, Sweep, Typed, as_text
+from phi_runner.config.typed import Sign, Typed, as_text
 from phi_runner.config.vocabulary import RECIPE, Vocabulary
 
 
@@ -40,7 +40,7 @@ class Spelling:
             without = f": type {item.key}=none" if "none" in self.words.groups[item.key] else ""
             return f"{item.text}: every run has its {item.key}{without}"
         for value in item.values:
-            told = self._option(item.key, value, by_pattern=item.sweep is Sweep.glob)
+            told = self._option(item.key, value)
             if told:
                 return told
         wanted = Sign.add if item.key == RECIPE else Sign.set
@@ -49,12 +49,10 @@ class Spelling:
             return f"{item.text}: {said}: type {wanted}{item.key}={item.raw}"
         return ""
 
-    def _option(self, group: str, value: object, *, by_pattern: bool) -> str:
+    def _option(self, group: str, value: object) -> str:
         options = self.words.groups[group]
         if isinstance(value, str) and value in options:
             return ""
-        if by_pattern and str(value).endswith("_schema"):
-            return f"{group}: the pattern matches schemas too: type {group}={','.join(options)}"
         if isinstance(value, dict):
             return f"{group} is chosen by name: type {group}=OPTION, and {group}.KEY=VALUE for what is in it"
         text = as_text(value)

@@ -25,6 +25,8 @@ def problem(item: Typed, words: Vocabulary, *, line: CommandLine, multirun: bool
     if not multirun:
         quoted = f"""; if it is one text, quote it: {item.key}="'{item.raw}'\"""" if key and key.hint is str else ""
         return f"{item.text}: several values need a multirun: add -m{quoted}"
+    if item.key.startswith("sweep."):
+        return f"{item.text}: all trials of a sweep share it: type {item.spelled(item.values[0])}"
     if item.sweep is Sweep.interval and not optimiser:
         low, high = item.values
         return f"{item.text}: an interval needs a sweeper that optimises{did_you_mean([f'{item.key}={low},{high}'])}"

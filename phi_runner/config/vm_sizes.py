@@ -1,18 +1,11 @@
-"""Azure's machine sizes: cores, GPUs, quota families and indicative prices, so that a plan needs no network.
-
-Prices are pay-as-you-go list prices for Linux in eastus2, in USD per hour, written down by hand on `PRICES_AS_OF`. They
-are indicative: what a subscription pays is at https://azure.microsoft.com/pricing/details/machine-learning/.
-"""
+"""Azure's machine sizes: cores, memory, GPUs and quota families, so that a plan needs no network."""
 
 import difflib
 from dataclasses import dataclass
 
-from phi_runner.config import clouds
+from phi_runner.config import clouds, prices
 from phi_runner.config.schema import AzureDeploy, CatalogTrain, RunConfig, StageName
 
-PRICES_AS_OF = "2025-06"
-REGISTRY_USD_PER_HOUR = 0.007
-"""A container registry of the Basic tier: 0.167 USD a day."""
 _NEAREST = 3
 
 
@@ -23,7 +16,6 @@ class VmSize:
     name: str
     cores: int
     memory_gib: float
-    usd_per_hour: float
     family: str
     """Quota family as the API names it."""
     gpus: int = 0
@@ -48,68 +40,68 @@ def quota_name(family: str) -> str:
     return f"Standard {written} Family Cluster Dedicated vCPUs"
 
 
-def _plain(series: str, family: str, *rows: tuple[str, int, float, float]) -> list[VmSize]:
+def _plain(series: str, family: str, *rows: tuple[str, int, float]) -> list[VmSize]:
     return [
-        VmSize(name=f"Standard_{series}{name}", cores=cores, memory_gib=memory, usd_per_hour=usd, family=family)
-        for name, cores, memory, usd in rows
+        VmSize(name=f"Standard_{series}{name}", cores=cores, memory_gib=memory, family=family)
+        for name, cores, memory in rows
     ]
 
 
-def _gpu(gpu: str, memory_gib: float, family: str, *rows: tuple[str, int, float, float, int]) -> list[VmSize]:
+def _gpu(gpu: str, memory_gib: float, family: str, *rows: tuple[str, int, float, int]) -> list[VmSize]:
     return [
         VmSize(
-            name=f"Standard_{name}", cores=cores, memory_gib=memory, usd_per_hour=usd, family=family, gpus=gpus,
-            gpu=gpu, gpu_memory_gib=memory_gib,
+            name=f"Standard_{name}", cores=cores, memory_gib=memory, family=family, gpus=gpus, gpu=gpu,
+            gpu_memory_gib=memory_gib,
         )
-        for name, cores, memory, usd, gpus in rows
+        for name, cores, memory, gpus in rows
     ]  # fmt: skip
 
 
-def _v100(name: str, *, cores: int, memory_gib: float, usd: float, gpus: int) -> VmSize:
+def _v100(name: str, *, cores: int, memory_gib: float, gpus: int) -> VmSize:
     return VmSize(
-        name=name, cores=cores, memory_gib=memory_gib, usd_per_hour=usd, family="standardNCSv3Family", gpus=gpus,
+        name=name, cores=cores, memory_gib=memory_gib, family="standardNCSv3Family", gpus=gpus,
         gpu="V100", gpu_memory_gib=16, retired="2025-09-30",
         instead="Standard_NC24ads_A100_v4, or the smaller Standard_NC4as_T4_v3",
     )  # fmt: skip
 
 
 _SIZES = (
-    *_plain("D", "standardDSv2Family", ("S2_v2", 2, 7, 0.114), ("S3_v2", 4, 14, 0.229), ("S4_v2", 8, 28, 0.458)),
+    *_plain("D", "standardDSv2Family", ("S2_v2", 2, 7), ("S3_v2", 4, 14), ("S4_v2", 8, 28)),
     *_plain(
         "D", "standardDSv3Family",
-        ("2s_v3", 2, 8, 0.096), ("4s_v3", 4, 16, 0.192), ("8s_v3", 8, 32, 0.384), ("16s_v3", 16, 64, 0.768),
+        ("2s_v3", 2, 8), ("4s_v3", 4, 16), ("8s_v3", 8, 32), ("16s_v3", 16, 64),
     ),
     *_plain(
         "E", "standardESv3Family",
-        ("2s_v3", 2, 16, 0.126), ("4s_v3", 4, 32, 0.252), ("8s_v3", 8, 64, 0.504), ("16s_v3", 16, 128, 1.008),
-        ("32s_v3", 32, 256, 2.016),
+        ("2s_v3", 2, 16), ("4s_v3", 4, 32), ("8s_v3", 8, 64), ("16s_v3", 16, 128),
+        ("32s_v3", 32, 256),
     ),
     *_plain(
         "F", "standardFSv2Family",
-        ("2s_v2", 2, 4, 0.085), ("4s_v2", 4, 8, 0.169), ("8s_v2", 8, 16, 0.338), ("16s_v2", 16, 32, 0.677),
+        ("2s_v2", 2, 4), ("4s_v2", 4, 8), ("8s_v2", 8, 16), ("16s_v2", 16, 32),
     ),
     *_gpu(
         "T4", 16, "standardNCASv3_T4Family",
-        ("NC4as_T4_v3", 4, 28, 0.526, 1), ("NC8as_T4_v3", 8, 56, 0.752, 1), ("NC16as_T4_v3", 16, 110, 1.204, 1),
-        ("NC64as_T4_v3", 64, 440, 4.352, 4),
+        ("NC4as_T4_v3", 4, 28, 1), ("NC8as_T4_v3", 8, 56, 1), ("NC16as_T4_v3", 16, 110, 1),
+        ("NC64as_T4_v3", 64, 440, 4),
     ),
-    *_gpu("A10", 24, "standardNVADSA10v5Family", ("NV36ads_A10_v5", 36, 440, 3.2, 1)),
+    *_gpu("A10", 24, "standardNVADSA10v5Family", ("NV36ads_A10_v5", 36, 440, 1)),
     *_gpu(
         "A100", 80, "standardNCADSA100v4Family",
-        ("NC24ads_A100_v4", 24, 220, 3.673, 1), ("NC48ads_A100_v4", 48, 440, 7.346, 2),
-        ("NC96ads_A100_v4", 96, 880, 14.692, 4),
+        ("NC24ads_A100_v4", 24, 220, 1), ("NC48ads_A100_v4", 48, 440, 2),
+        ("NC96ads_A100_v4", 96, 880, 4),
     ),
-    *_gpu("A100", 40, "standardNDASv4_A100Family", ("ND96asr_v4", 96, 900, 27.197, 8)),
-    *_gpu("A100", 80, "standardNDAMSv4_A100Family", ("ND96amsr_A100_v4", 96, 1900, 32.77, 8)),
+    *_gpu("A100", 40, "standardNDASv4_A100Family", ("ND96asr_v4", 96, 900, 8)),
+    *_gpu("A100", 80, "standardNDAMSv4_A100Family", ("ND96amsr_A100_v4", 96, 1900, 8)),
     *_gpu(
         "H100", 94, "standardNCADSH100v5Family",
-        ("NC40ads_H100_v5", 40, 320, 6.98, 1), ("NC80adis_H100_v5", 80, 640, 13.96, 2),
+        ("NC40ads_H100_v5", 40, 320, 1), ("NC80adis_H100_v5", 80, 640, 2),
     ),
-    *_gpu("H100", 80, "standardNDSH100v5Family", ("ND96isr_H100_v5", 96, 1900, 98.32, 8)),
-    _v100("Standard_NC6s_v3", cores=6, memory_gib=112, usd=3.06, gpus=1),
-    _v100("Standard_NC12s_v3", cores=12, memory_gib=224, usd=6.12, gpus=2),
-    _v100("Standard_NC24s_v3", cores=24, memory_gib=448, usd=12.24, gpus=4),
-    _v100("Standard_NC24rs_v3", cores=24, memory_gib=448, usd=13.464, gpus=4),
+    *_gpu("H100", 80, "standardNDSH100v5Family", ("ND96isr_H100_v5", 96, 1900, 8)),
+    _v100("Standard_NC6s_v3", cores=6, memory_gib=112, gpus=1),
+    _v100("Standard_NC12s_v3", cores=12, memory_gib=224, gpus=2),
+    _v100("Standard_NC24s_v3", cores=24, memory_gib=448, gpus=4),
+    _v100("Standard_NC24rs_v3", cores=24, memory_gib=448, gpus=4),
 )  # fmt: skip
 SIZES = {size.name: size for size in _SIZES}
 _BY_LOWER = {name.lower(): size for name, size in SIZES.items()}
@@ -147,7 +139,7 @@ def rented(config: RunConfig) -> list[Rented]:
                    count=cluster.max_nodes)
         )  # fmt: skip
     if isinstance(config.train, CatalogTrain) and StageName.train in stages:
-        sizes = sorted(config.train.instance_types, key=_price, reverse=True)
+        sizes = sorted(config.train.instance_types, key=lambda name: price(config, name) or 0.0, reverse=True)
         found += [
             Rented(key="train.instance_types", what="catalog fine-tune", size=size, count=int(size == sizes[0]))
             for size in sizes
@@ -160,18 +152,20 @@ def rented(config: RunConfig) -> list[Rented]:
     return found
 
 
-def _price(name: str) -> float:
-    size = lookup(name)
-    return size.usd_per_hour if size else 0.0
+def price(config: RunConfig, name: str) -> float | None:
+    """Return the USD an hour of a size: the one that the user has typed, else the table's; None where neither knows."""
+    typed = {size.lower(): usd for size, usd in config.azure.prices.items()}
+    return typed.get(name.lower(), prices.table().of(name))
 
 
 def usd_per_hour(config: RunConfig) -> list[tuple[str, float]]:
     """Return what a run can bill by the hour: a description and the most it costs, in USD.
 
-    A catalog fine-tune counts with the dearest of its sizes, low-priority nodes with the full price.
+    A catalog fine-tune counts with the dearest of its sizes, low-priority nodes with the full price, and a size whose
+    price is not known with nothing.
     """
     return [
-        (f"{item.what} ({item.count} x {item.size})", item.count * _price(item.size))
+        (f"{item.what} ({item.count} x {item.size})", item.count * (price(config, item.size) or 0.0))
         for item in rented(config)
         if item.count
     ]
@@ -190,7 +184,8 @@ def problems(config: RunConfig) -> list[str]:
         parts = " + ".join(f"{what} {usd:.2f}" for what, usd in costs)
         found.append(
             f"azure.max_usd_per_hour={config.azure.max_usd_per_hour:g} is less than the {total:.2f} USD that this run "
-            f"can bill an hour: {parts} (list prices of {PRICES_AS_OF}, indicative); raise it, or choose smaller sizes"
+            f"can bill an hour: {parts} (list prices of {prices.table().as_of}, indicative); raise it, or choose "
+            "smaller sizes"
         )
     return found
 

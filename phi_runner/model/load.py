@@ -108,6 +108,13 @@ def pretrained(
     return model, tokenizer
 
 
+def tokenizer(folder: Path) -> Any:
+    """Open the tokenizer of a training's result, without its weights."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
 def _in_four_bits(quantization: Any) -> dict[str, Any]:
     """Return how to open weights in 4 bits, on the device that this process has chosen."""
     import torch

@@ -1,8 +1,8 @@
-"""Held-out loss of a model and its greedy answers, in padded batches."""
+"""Loss of a model on each row and its greedy answers, in padded batches."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from phi_runner.errors import TrainFailed
@@ -41,25 +41,48 @@ def _room(batch_size: int) -> Iterator[None]:
         raise TrainFailed(f"out of memory with evaluate.batch_size={batch_size}: type a smaller one") from err
 
 
-def held_out_loss(model: Any, rows: TokenRows, *, pad: int, batch_size: int, device: Device) -> float:
-    """Return the mean cross entropy per labelled token, in nats."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """Cross entropy by row: the sum over its labelled tokens, in nats, and how many they are."""
+
+    sums: list[float]
+    tokens: list[int]
+
+    @property
+    def mean(self) -> float:
+        """Nats per labelled token of all rows."""
+        return sum(self.sums) / sum(self.tokens)
+
+
+def losses(model: Any, rows: TokenRows, *, pad: int, batch_size: int, device: Device) -> Losses:
+    """Return the loss of each row, in the rows' order; a row has at least one labelled token."""
     import torch
-    from torch.nn.functional import cross_entropy
 
     model.to(device.name).eval()
-    total, count = 0.0, 0
+    sums, tokens = [0.0] * len(rows.lengths), [0] * len(rows.lengths)
     with torch.inference_mode():
         for batch in _batches(rows.lengths.tolist(), size=batch_size):
             read = rows.dataset[batch]
             ids = _pad(read["input_ids"], pad, left=False).to(device.name)
             mask = _pad([[1] * len(row) for row in read["input_ids"]], 0, left=False).to(device.name)
             labels = _pad(read["labels"], IGNORED, left=False).to(device.name)[:, 1:]
-            wanted = labels != IGNORED
-            with _room(batch_size), torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=device.bf16):
-                logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1][wanted]
-            total += cross_entropy(logits.float(), labels[wanted], reduction="sum").item()
-            count += int(wanted.sum())
-    return total / count if count else math.nan
+            with _room(batch_size):
+                found = _row_sums(model, ids, mask=mask, labels=labels, device=device)
+            for place, value, count in zip(batch, found, (labels != IGNORED).sum(dim=1).tolist(), strict=True):
+                sums[place], tokens[place] = value, count
+    return Losses(sums=sums, tokens=tokens)
+
+
+def _row_sums(model: Any, ids: Any, *, mask: Any, labels: Any, device: Device) -> list[float]:
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    wanted = labels != IGNORED
+    with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=device.bf16):
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1][wanted]
+    each = cross_entropy(logits.float(), labels[wanted], reduction="none")
+    sums: list[float] = torch.zeros(wanted.shape, device=ids.device).masked_scatter(wanted, each).sum(dim=1).tolist()
+    return sums
 
 
 def answers(

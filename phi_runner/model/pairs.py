@@ -131,13 +131,13 @@ def _common(first: Sequence[int], second: Sequence[int]) -> int:
     return next((position for position, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
-def preferred_share(model: Any, pairs: TokenPairs, *, pad: int, batch_size: int, device: Device) -> float:
-    """Return the share of pairs of which the model finds the chosen answer, as a whole, likelier than the other."""
+def preferred(model: Any, pairs: TokenPairs, *, pad: int, batch_size: int, device: Device) -> list[bool]:
+    """Return of which pairs the model finds the chosen answer, as a whole, likelier than the other."""
     prompts = pairs.prompt_ids * 2
     answers = pairs.chosen_ids + pairs.rejected_ids
     likely = _log_likelihoods(model, prompts, answers, pad=pad, batch_size=batch_size, device=device)
     half = len(pairs.prompt_ids)
-    return sum(chosen > rejected for chosen, rejected in zip(likely[:half], likely[half:], strict=True)) / half
+    return [chosen > rejected for chosen, rejected in zip(likely[:half], likely[half:], strict=True)]
 
 
 def _log_likelihoods(

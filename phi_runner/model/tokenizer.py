@@ -12,6 +12,8 @@ SPECIAL_TOKENS = (
 )  # fmt: skip
 """Phi-3's control tokens in its own order (added_tokens of microsoft/Phi-3-mini-4k-instruct)."""
 
+NAMED_TOKENS = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "<|endoftext|>", "pad_token": "<unk>"}
+
 _BYTES = [f"<0x{value:02X}>" for value in range(256)]
 _MOST_CHARACTERS = 300
 _TEMPLATE = Path(__file__).with_name("phi3.jinja")
@@ -23,19 +25,29 @@ def train(texts: Iterable[str], *, vocab_size: int, context: int) -> Any:
     Like Phi-3's it works on the whole text (spaces become `▁`), falls back to bytes, pads with `<unk>` (padding with
     the end marker would teach the model never to stop) and carries Phi-3's chat template.
     """
-    from tokenizers import AddedToken, Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    core = Tokenizer.from_str(_learn(texts, vocab_size=vocab_size - len(SPECIAL_TOKENS)))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core(texts, vocab_size=vocab_size), **NAMED_TOKENS, padding_side="right",
+        model_max_length=context, chat_template=template(), clean_up_tokenization_spaces=False,
+    )  # fmt: skip
+
+
+def core(texts: Iterable[str], *, vocab_size: int) -> Any:
+    """Return the same as a tokenizers.Tokenizer, without what transformers puts round it."""
+    from tokenizers import AddedToken, Tokenizer
+
+    learnt = Tokenizer.from_str(_learn(texts, vocab_size=vocab_size - len(SPECIAL_TOKENS)))
     # Phi-3's control tokens swallow the line break behind them, all but the end of text.
-    core.add_special_tokens(
+    learnt.add_special_tokens(
         [AddedToken(text, rstrip=text != "<|endoftext|>", special=True, normalized=False) for text in SPECIAL_TOKENS]
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core, unk_token="<unk>", bos_token="<s>", eos_token="<|endoftext|>", pad_token="<unk>",  # noqa: S106
-        padding_side="right", model_max_length=context, chat_template=_TEMPLATE.read_text(encoding="utf-8"),
-        clean_up_tokenization_spaces=False,
-    )  # fmt: skip
+    return learnt
+
+
+def template() -> str:
+    """Return the chat template that goes with it, Phi-3's."""
+    return _TEMPLATE.read_text(encoding="utf-8")
 
 
 def _alphabet(texts: Iterable[str]) -> list[str]:

@@ -1,1 +1,4 @@
-"""The frame that every page a run leaves is set in: one file, no network, phone and print."""
+"""The frame that every page shares: one look, light and dark, for screen, phone and print; no file or network needed.
+
+`frame.page` makes the document, `pieces` what stands in it, `pictures` takes plots in.
+"""

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from phi_runner.artifacts import Dataset
+from phi_runner.artifacts import Artifact, Dataset
 from phi_runner.config.schema import RunConfig, StageName
 from phi_runner.config.streaming import streams
 from phi_runner.data import local_files
@@ -19,6 +19,17 @@ def run(config: RunConfig, _inputs: Inputs, rundir: RunDir) -> Dataset:
     from phi_runner.data.prepare import prepare
 
     return prepare(config.data, seed=config.seed, folder=rundir.folder, events=rundir.events)
+
+
+def inspect(config: RunConfig, artifact: Artifact, rundir: RunDir) -> None:
+    """Check the rows before anything is trained on them; raises DataProblem when a bound of `preflight.*` refuses."""
+    if not config.preflight.enabled or not isinstance(artifact, Dataset):
+        return
+    from phi_runner import preflight
+
+    preflight.check(
+        config, artifact, key=rundir.key, folder=rundir.folder, outputs=rundir.outputs, events=rundir.events
+    )
 
 
 def local_inputs(config: RunConfig) -> list[Path]:
@@ -49,4 +60,5 @@ STAGE = Stage(
     told=told,
     code=("data", "stages/data.py", "config/take.py", "config/streaming.py"),
     libraries=("pyarrow",),
+    inspect=inspect,
 )

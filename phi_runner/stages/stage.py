@@ -95,3 +95,5 @@ class Stage:
     """Slow imports that the runner may start in a thread while the stage before only waits."""
     interactive: bool = False
     """True: the stage talks to a person, so the live view makes room."""
+    inspect: Callable[[RunConfig, Artifact, RunDir], None] | None = None
+    """Look at a result, made or reused, and say what is wrong with it; works in the run's folder, decides no key."""

@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phi_runner.artifacts import Artifact, Dataset, TrainedModel
+from phi_runner.artifacts import MEASURED_FILE, Artifact, Dataset, TrainedModel
 from phi_runner.config import preference
-from phi_runner.config.dump import flat
 from phi_runner.config.resuming import NOT_THE_RESULT
 from phi_runner.config.schema import (
     AzureCompute,
@@ -27,8 +26,10 @@ from phi_runner.config.schema import (
 )
 from phi_runner.errors import ConfigProblem, TrainFailed
 from phi_runner.rank import Rank
+from phi_runner.stages import records
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 from phi_runner.stages.streamed import learnt as learnt_while_read
+from phi_runner.sweep import pruning
 from phi_runner.template import template_hash
 
 if TYPE_CHECKING:
@@ -40,11 +41,10 @@ if TYPE_CHECKING:
     from phi_runner.tracking import TrackedRun
 
 _CHECKPOINTS = "checkpoints"
-_RUN_MARKER = "tracking_run"
 
 
 def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel:
-    """Train, and leave in `rundir.folder`: `model/`, `loss.png`, `history.json`, and `base/` for a model made here."""
+    """Train; leave `model/`, `loss.png`, `history.json`, `measured.json`, and `base/` for a model made here."""
     if isinstance(config.train, CatalogTrain):
         from phi_runner.compute import azure
 
@@ -72,11 +72,12 @@ def _on_this_machine(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Train
     if count == 1:
         return here(config, inputs, rundir)
     dataset = inputs.get(StageName.data, Dataset)
-    tracked = _tracked(config, dataset, rundir)  # opened here: a process that is lost then leaves no half-made tracker
+    # Opened here: a process that is lost then leaves no half-made tracker.
+    tracked = records.open_run(config, dataset, rundir)
     try:
         return torchrun.train(config, dataset, count=count, rundir=rundir)
-    except (Exception, KeyboardInterrupt):
-        tracked.fail()
+    except (Exception, KeyboardInterrupt) as err:
+        tracked.fail(err)
         raise
 
 
@@ -85,31 +86,16 @@ def _in_azure(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel
     from phi_runner.compute import azure
 
     dataset = inputs.get(StageName.data, Dataset)
-    tracked = _tracked(config, dataset, rundir)
+    tracked = records.open_run(config, dataset, rundir)
     try:
         trained = azure.train(config, dataset, rundir=rundir)
-    except (Exception, KeyboardInterrupt):
-        tracked.fail()
+    except (Exception, KeyboardInterrupt) as err:
+        tracked.fail(err)
         raise
     tracked.replay(json.loads((rundir.folder / "history.json").read_text(encoding="utf-8")))
     tracked.artifact(rundir.folder / "loss.png")
     tracked.finish()
     return replace(trained, tracking_run=tracked.run_id)
-
-
-def _tracked(config: RunConfig, dataset: Dataset, rundir: RunDir) -> "TrackedRun":
-    """Open the run in the tracker, the same one again after an interruption; of several processes the first records."""
-    from phi_runner import tracking
-
-    if not Rank.here().first:
-        return tracking.Untracked()
-    rundir.scratch.mkdir(parents=True, exist_ok=True)
-    tracked = tracking.open_run(
-        config.tracking, outputs=rundir.outputs, name=f"train-{rundir.key[:12]}", marker=rundir.scratch / _RUN_MARKER,
-        tags={"phi_runner.key": rundir.key, "phi_runner.data_hash": dataset.content_hash},
-    )  # fmt: skip
-    tracked.parameters(flat(config, part="model") | flat(config, part="train") | {"seed": str(config.seed)})
-    return tracked
 
 
 def here(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel:
@@ -125,8 +111,9 @@ def here(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel:
 def _train(config: RunConfig, dataset: Dataset, rundir: RunDir, *, place: "Device") -> TrainedModel:
     from phi_runner.model import load, templates
     from phi_runner.model.tokens import texts
-    from phi_runner.model.training import adapters, spread
+    from phi_runner.model.training import adapters, meter, spread
 
+    meter.forget_peak()
     four_bits = adapters.quantization(config.train)
     rundir.events.info(f"computes on {place.name}, {'bf16 autocast' if place.bf16 else 'fp32'}: {place.why}")
     with spread.first_alone():
@@ -142,14 +129,14 @@ def _train(config: RunConfig, dataset: Dataset, rundir: RunDir, *, place: "Devic
         fit = _compared(config, dataset, start.tokenizer, rundir, train=config.train)
     else:
         fit = _learnt(config, dataset, start.tokenizer, rundir)
-    tracked = _tracked(config, dataset, rundir)
+    tracked = records.open_run(config, dataset, rundir)
     try:
         training = fit(
             start.model, start.tokenizer, device=place, seed=config.seed, folder=rundir.scratch / _CHECKPOINTS,
-            events=rundir.events, sink=tracked,
+            events=rundir.events, sink=tracked, judge=pruning.judge(config),
         )  # fmt: skip
-    except (Exception, KeyboardInterrupt):
-        tracked.fail()
+    except (Exception, KeyboardInterrupt) as err:
+        tracked.fail(err)
         raise
     adapter = hasattr(training.model, "peft_config")
     if adapter:
@@ -233,6 +220,7 @@ def _leave(training: "object", start: "object", tracked: "TrackedRun", *, rundir
     """Write the result's files."""
     from phi_runner.model import load
     from phi_runner.model.load import Start
+    from phi_runner.model.training import meter
     from phi_runner.model.training.fit import Training
     from phi_runner.plots.loss import loss_curve
 
@@ -243,6 +231,8 @@ def _leave(training: "object", start: "object", tracked: "TrackedRun", *, rundir
         base=start.fingerprint,
     )  # fmt: skip
     (rundir.folder / "history.json").write_text(json.dumps(training.history, indent=1) + "\n", encoding="utf-8")
+    told = dict(training.measured) | {"peak_bytes": meter.peak_bytes()}  # saving is a part of it
+    (rundir.folder / MEASURED_FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     curve = rundir.folder / "loss.png"
     loss_curve(training.history, file=curve, title=f"loss, {training.steps} steps")
     tracked.artifact(curve)
@@ -293,7 +283,7 @@ STAGE = Stage(
         "stages/streamed.py",
         "stages/train.py",
         "template.py",
-        "plots.py",
+        "plots/loss.py",
         "rank.py",
     ),
     libraries=("torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "pyarrow", "datasets"),

@@ -15,7 +15,7 @@ from phi_runner.config.schema.compute import (
 )
 from phi_runner.config.schema.evaluation import EvaluateConfig, Gate, JudgeConfig, RegisterConfig
 from phi_runner.config.schema.preflight import Bound, PreflightConfig
-from phi_runner.config.schema.run import LimitsConfig, RunConfig, StageName
+from phi_runner.config.schema.run import LimitsConfig, ReproduceConfig, RunConfig, StageName
 from phi_runner.config.schema.serving import (
     AgentFlow,
     AzureDeploy,
@@ -122,6 +122,7 @@ __all__ = [
     "Recommended",
     "RegisterConfig",
     "RehearsalAzure",
+    "ReproduceConfig",
     "RowFormat",
     "RunConfig",
     "SampleData",

@@ -65,6 +65,8 @@ class AzureConfig:
     """Ask Azure for the cores that are missing instead of only saying so."""
     max_usd_per_hour: float = 10.0
     """Refuse a run whose nodes and instances together could bill more than this per hour."""
+    prices: dict[str, float] = field(default_factory=dict)
+    """What you pay for a size in USD per hour, where it is not the list price: `+azure.prices.Standard_E4s_v3=0.21`."""
     fetch_result: bool = True
     """Bring trained weights back; false leaves them in the workspace."""
     nodes: int = 1

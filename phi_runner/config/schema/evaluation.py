@@ -8,9 +8,10 @@ class Gate(StrEnum):
     """What the before/after card must say before a model may be registered."""
 
     better = auto()
-    """The whole confidence interval of the held-out loss lies on the better side."""
+    """The whole interval of what decides lies on the better side (the held-out loss; for preference training the share
+    of pairs whose chosen answer is the likelier one), and the answers depend on the questions."""
     not_worse = auto()
-    """No part of the card got worse beyond its interval."""
+    """No figure of the card that counts got worse beyond its interval."""
     never = auto()
     """Nothing: every model is registered."""
 
@@ -26,7 +27,11 @@ class JudgeConfig:
     key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds the key."""
     prompts: int = 32
-    """Held-out prompts that are judged."""
+    """Held-out prompts that are judged, each twice: with either answer first."""
+    temperature: float | None = 0.0
+    """What is asked of the endpoint; null: nothing, for models that take none."""
+    timeout_s: float = 60.0
+    """How long one answer may take; what fails for a moment is asked again four times."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -36,13 +41,15 @@ class EvaluateConfig:
     prompts: int = 64
     """Held-out prompts answered by both models; 0: loss only."""
     max_new_tokens: int = 64
+    """Longest answer to a held-out prompt, in tokens."""
     batch_size: int = 32
+    """Prompts that are answered, and rows that are measured, at once."""
     gate: Gate = Gate.better
     """What `register` asks of the card; a model that does not pass is not registered."""
     confidence: float = 0.95
     """Of the paired bootstrap intervals."""
     resamples: int = 2000
-    """Bootstrap samples behind each interval."""
+    """Bootstrap samples behind each interval; 1000 or more, or its ends are noise."""
     tasks: list[str] = field(default_factory=list)
     """Tasks of the LM Evaluation Harness by its names, measured before and after; an extra to install."""
     tasks_folder: str = ""

@@ -44,6 +44,16 @@ class LimitsConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class ReproduceConfig:
+    """How an earlier run is repeated by the stage `reproduce`."""
+
+    stages: list[StageName] = field(default_factory=list)
+    """Stages to repeat; empty: those of data, train and evaluate that the run had. What serves is repeated if named."""
+    keep: bool = False
+    """Keep the second run's results although they are the same; those that differ are always kept."""
+
+
+@dataclass(kw_only=True, slots=True)
 class RunConfig:
     """One run: a choice for every group, the stages to perform, and the seed of all chance."""
 
@@ -76,3 +86,5 @@ class RunConfig:
     """Folder of an earlier run, for the stage `reproduce`."""
     runs: list[str] = field(default_factory=list)
     """Folders of earlier runs, for the stage `compare`."""
+    reproduce: ReproduceConfig = field(default_factory=ReproduceConfig)
+    """How the stage `reproduce` repeats a run."""

@@ -48,6 +48,7 @@ class LocalDeploy(DeployConfig):
     name: str = "phi-endpoint"
     """Name of the endpoint; one per name."""
     host: str = "127.0.0.1"
+    """Address that it listens on; another than this machine's own lets other machines in, with the key."""
     port: int = 0
     """0: any free port, told in the log and in the result."""
     detach: bool = False
@@ -234,5 +235,6 @@ class ChatConfig:
     open_browser: bool = True
     """Open the page where there is a display."""
     max_new_tokens: int = 128
+    """Longest answer that is asked for, in tokens."""
     temperature: float = 0.0
     """0: always the likeliest token."""

@@ -88,15 +88,23 @@ class Recommended:
     dpo_learning_rate: float = 5e-6
     """Peak rate for preference training."""
     epochs: int = 3
+    """Passes over the rows."""
     batch_size: int = 4
+    """Rows of one optimiser step."""
     eval_batch_size: int = 4
     """Rows that are measured at once when the held-out loss is taken."""
     warmup_ratio: float = 0.1
+    """Share of the steps during which the rate climbs."""
     weight_decay: float = 0.0
+    """AdamW's."""
     adam_beta2: float = 0.999
+    """AdamW's."""
     packing: bool = True
+    """Fill rows with several dialogues."""
     log_steps: int = 20
+    """Optimiser steps between two losses that are told."""
     save_steps: int = 500
+    """Optimiser steps between checkpoints."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -118,9 +126,13 @@ class NanoModel(ModelConfig):
     context: int = 4096
     """Longest dialogue the model can read, in tokens."""
     hidden_size: int = 256
+    """Width of the model."""
     intermediate_size: int = 704
+    """Width inside its feed-forward layers."""
     layers: int = 4
+    """How many."""
     heads: int = 4
+    """Attention heads of each layer; twice their number divides `hidden_size`."""
     vocab_size: int = 2048
     """Upper bound: a small data set yields fewer tokens."""
 

@@ -85,17 +85,23 @@ class TrainConfig:
     learning_rate: float = II("model.recommended.learning_rate")
     """Peak rate, reached after warm-up."""
     epochs: int = II("model.recommended.epochs")
+    """How often all rows are learnt from."""
     batch_size: int = II("model.recommended.batch_size")
     """Dialogues (packed rows when packing) per optimiser step, of all processes together, before accumulation."""
     eval_batch_size: int = II("model.recommended.eval_batch_size")
+    """Rows that are measured at once when the held-out loss is taken."""
     accumulation_steps: int = 1
     """Micro-batches of `batch_size` rows that make one optimiser step."""
     scheduler: Scheduler = Scheduler.cosine
+    """How the rate falls after warm-up."""
     warmup_ratio: float = II("model.recommended.warmup_ratio")
     """Share of the steps during which the rate climbs."""
     weight_decay: float = II("model.recommended.weight_decay")
+    """AdamW's: the share of a weight that a step takes away, times the rate."""
     adam_beta2: float = II("model.recommended.adam_beta2")
+    """How slowly AdamW forgets the squares of gradients; short runs want a smaller one."""
     max_grad_norm: float = 1.0
+    """Gradients longer than this are shortened to it."""
     max_length: int = 2048
     """Longest training row in tokens (the tutorials' context); longer dialogues are cut between turns."""
     packing: bool = II("model.recommended.packing")
@@ -127,6 +133,7 @@ class TrainConfig:
     resume_from: str = ""
     """Folder of a checkpoint to go on from, left by a training with the same settings and data."""
     log_steps: int = II("model.recommended.log_steps")
+    """Optimiser steps between two losses that are told."""
     save_steps: int = II("model.recommended.save_steps")
     """Optimiser steps between checkpoints; a killed run continues from the last one."""
     extra: dict[str, Any] = field(default_factory=dict)
@@ -148,9 +155,11 @@ class LoraTrain(TrainConfig):
     learning_rate: float = II("model.recommended.lora_learning_rate")
     """Peak rate, reached after warm-up; adapters need a higher one than all weights do."""
     rank: int = 16
+    """Of the two matrices whose product is the adapter."""
     alpha: int = 32
     """Scale: the adapter's output is multiplied by alpha / rank."""
     dropout: float = 0.05
+    """Share of an adapter's inputs that are dropped while training."""
     targets: list[str] = field(default_factory=lambda: ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"])
     """Linear layers that get an adapter; these four are all of Phi-3's."""
 
@@ -224,3 +233,4 @@ class TrackingConfig:
     uri: str = ""
     """Any MLflow tracking server; empty: a SQLite file under `outputs`."""
     experiment: str = "phi_runner"
+    """MLflow experiment in which runs are kept."""

@@ -40,6 +40,18 @@ def packed(batches: Iterable[Any], *, max_length: int, rows_ahead: int = 0) -> I
         yield _pack(window, max_length=max_length)
 
 
+def count(lengths: Ints, *, max_length: int) -> int:
+    """Return how many rows `packed` makes of rows of these lengths."""
+    begin, rows = 0, 0
+    sums = starts(lengths)
+    while begin < len(lengths):
+        # a window ends with the row that fills it
+        end = min(int(np.searchsorted(sums, sums[begin] + _WINDOW_TOKENS)), len(lengths))
+        rows += len(best_fit(lengths[begin:end], most=max_length))
+        begin = end
+    return rows
+
+
 def _pack(window: list[Any], *, max_length: int) -> Any:
     rows = pa.Table.from_batches(window).combine_chunks().to_batches()[0]
     lengths = rows.column(0).value_lengths().to_numpy()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from phi_runner.config import cores
 from phi_runner.model.tokens import dialogues
 from phi_runner.model.tokens.block import SCHEMA, Block, Ints
 from phi_runner.model.tokens.encode import Encoder
@@ -51,8 +52,7 @@ class Work:
 
 def suitable(rows: int) -> int:
     """Return how many processes encode that many rows the fastest on this machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores // _CORES_EACH, rows // _ROWS_EACH))
+    return max(1, min(cores.here() // _CORES_EACH, rows // _ROWS_EACH))
 
 
 def write(work: Work, *, files: list[Path], on_rows: Callable[[int], None]) -> list[Written]:
@@ -60,7 +60,7 @@ def write(work: Work, *, files: list[Path], on_rows: Callable[[int], None]) -> l
     if len(files) == 1:
         return [_write(work, rows=(0, None), file=files[0], on_rows=on_rows)]
     edges = np.linspace(0, dialogues.count(work.file), len(files) + 1, dtype=int).tolist()
-    threads = str(max(1, len(os.sched_getaffinity(0)) // len(files))) if hasattr(os, "sched_getaffinity") else ""
+    threads = str(max(1, cores.here() // len(files)))
     # spawned, not forked: a copy of the threads that Rust or torch have started here would be dead
     with ProcessPoolExecutor(
         len(files), mp_context=get_context("spawn"), initializer=_share_cores, initargs=(threads,)

@@ -19,9 +19,9 @@ from phi_runner.model.pairs import TokenPairs
 from phi_runner.model.training import arguments, guarded, speed, spread
 from phi_runner.model.training.adapters import adapters
 from phi_runner.model.training.fit import Training
-from phi_runner.model.training.micro import rule
+from phi_runner.model.training.room import rule
 from phi_runner.model.training.saving import AtomicSaving
-from phi_runner.model.training.watch import MetricSink, Watch
+from phi_runner.model.training.watch import Judge, MetricSink, Watch, never
 
 _FLIPPED = 0.1
 """Share of labels that the robust loss takes to be wrong, as its paper does; at 0 it is the sigmoid loss."""
@@ -41,7 +41,7 @@ def _batches(config: DpoTrain, device: Device, *, lengths: list[int]) -> dict[st
     """Split an optimiser step into micro-batches of pairs; a pair is two rows, and the step stays the same."""
     mine = spread.rows_each(config)
     long = sorted(lengths)[int(0.9 * (len(lengths) - 1))]
-    micro = rule(config, device, rows=mine, row_tokens=2 * long, fitting=mine)
+    micro = rule(config, cpu=device.cpu, rows=mine, row_tokens=2 * long, fitting=mine)
     return {
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": mine // micro,
@@ -99,7 +99,7 @@ def _trainer(
 
 def fit(
     model: Any, tokenizer: Any, *, train_pairs: TokenPairs, eval_pairs: TokenPairs, config: DpoTrain, device: Device,
-    seed: int, folder: Path, events: StageEvents, sink: MetricSink, settings: Settings,
+    seed: int, folder: Path, events: StageEvents, sink: MetricSink, settings: Settings, judge: Judge = never,
 ) -> Training:  # fmt: skip
     """Train on pairs, continuing from the newest checkpoint in `folder`; raises TrainFailed when it cannot."""
     told = _arguments(config, device=device, seed=seed, folder=folder, lengths=train_pairs.lengths())
@@ -109,7 +109,7 @@ def fit(
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")  # TRL and PEFT ask by it
         trainer = _trainer(
             model, tokenizer, train_pairs=train_pairs, eval_pairs=eval_pairs, config=config, arguments=told,
-            callback=Watch(events, sink=sink),
+            callback=Watch(events, sink=sink, judge=judge),
         )  # fmt: skip
         guarded.train(
             trainer, settings=settings, rows=train_pairs.dialogues(), resume_from=config.resume_from, folder=folder,

@@ -1,7 +1,8 @@
 """Supervised fine-tuning with TRL: the one place where our config meets SFTConfig and SFTTrainer."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from phi_runner.model.device import Device
 from phi_runner.model.tokens import Stream, TokenRows
 from phi_runner.model.training import allocator, arguments, guarded, memory, micro, speed, spread, together, weights
 from phi_runner.model.training.adapters import adapters, prepared
+from phi_runner.model.training.room import Room, rule, what_fits
 from phi_runner.model.training.speed import Chosen
-from phi_runner.model.training.watch import MetricSink, Watch
+from phi_runner.model.training.watch import Judge, MetricSink, Watch, never
 from phi_runner.rank import Rank
 
 
@@ -29,6 +31,8 @@ class Training:
     """The trainer's log lines, those before an interruption included."""
     weights: dict[str, Any] | None = None
     """All weights by name where `model` holds only this process's share of them."""
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    """What it took: time, tokens, memory, settings (see meter.py)."""
 
     @classmethod
     def of(cls, trainer: Any) -> "Training":
@@ -38,7 +42,7 @@ class Training:
         ]
         return cls(
             model=trainer.model, steps=trainer.state.global_step, history=history,
-            weights=spread.whole_weights(trainer),
+            weights=spread.whole_weights(trainer), measured=trainer.measured,
         )  # fmt: skip
 
     def losses(self) -> list[float]:
@@ -50,6 +54,7 @@ class Training:
 def fit(
     model: Any, tokenizer: Any, *, train_rows: TokenRows | Stream, eval_rows: TokenRows, config: TrainConfig,
     device: Device, seed: int, folder: Path, events: StageEvents, sink: MetricSink, settings: Settings,
+    judge: Judge = never,
 ) -> Training:  # fmt: skip
     """Train on token rows, continuing from the newest checkpoint in `folder`; raises TrainFailed when it cannot.
 
@@ -75,7 +80,7 @@ def fit(
     )  # fmt: skip
     trainer = _trainer(model, tokenizer, told, config, chosen, learnt=learnt, measured=measured, device=device)
     trainer.lengths = lengths
-    trainer.add_callback(Watch(events, sink=sink))
+    trainer.add_callback(Watch(events, sink=sink, judge=judge))
     micro.settle(trainer, config=config, fitting=room.rows, folder=folder, device=device, events=events)
     guarded.train(
         trainer, settings=settings, rows=() if isinstance(train_rows, Stream) else train_rows.input_ids,
@@ -130,21 +135,21 @@ def _check_steps(learnt: Any, config: TrainConfig) -> None:
         )
 
 
-def _room(model: Any, config: TrainConfig, *, device: Device, row_tokens: int, events: StageEvents) -> micro.Room:
+def _room(model: Any, config: TrainConfig, *, device: Device, row_tokens: int, events: StageEvents) -> Room:
     """Measure what fits into memory and say whether activations are computed again for it."""
     rows = spread.rows_each(config)
     if config.speed is Speed.library or (not Rank.here().alone and device.strategy is not Strategy.ddp):
         again = config.gradient_checkpointing is Choice.always
-        return micro.Room(rows=rows, checkpointed=again, why="left to the library")
+        return Room(rows=rows, checkpointed=again, why="left to the library")
     if not device.cpu:
         model.to(device.name)
 
-    def measured() -> micro.Room:
+    def measured() -> Room:
         free = memory.free_bytes(device, limit_gib=config.memory_gib)
         if device.cpu and not config.memory_gib:
             free //= Rank.here().local_world
         need = memory.need(model, device=device, adapters=adapters(config, model))
-        return micro.room(config, need=need, rows=rows, free=free, row_tokens=row_tokens)
+        return what_fits(config, need=need, rows=rows, free=free, row_tokens=row_tokens)
 
     found = together.decided(measured)  # what is free differs from moment to moment, and all must divide alike
     value = Choice.always if found.checkpointed else Choice.never
@@ -153,14 +158,14 @@ def _room(model: Any, config: TrainConfig, *, device: Device, row_tokens: int, e
 
 
 def _arguments(
-    config: TrainConfig, chosen: Chosen, room: micro.Room, *, device: Device, seed: int, folder: Path,
+    config: TrainConfig, chosen: Chosen, room: Room, *, device: Device, seed: int, folder: Path,
     lengths: list[int], streamed: bool,
 ) -> Any:  # fmt: skip
     from trl import SFTConfig
 
     mine, end_to_end = spread.rows_each(config), chosen.end_to_end or config.packing
     long = sorted(lengths)[int(0.9 * (len(lengths) - 1))]
-    size = micro.rule(config, device, rows=mine, row_tokens=long, fitting=room.rows)
+    size = rule(config, cpu=device.cpu, rows=mine, row_tokens=long, fitting=room.rows)
     steps_per_epoch = math.ceil(len(lengths) / (config.batch_size * config.accumulation_steps))
     ours = arguments.shared(config, device=device, seed=seed, folder=folder) | {
         "per_device_train_batch_size": size,

@@ -7,6 +7,7 @@ from typing import Any
 from phi_runner.config.resuming import Settings
 from phi_runner.events import StageEvents
 from phi_runner.model.training import checkpoints, disk, interrupt, resume, retry, together
+from phi_runner.model.training.meter import Meter
 from phi_runner.model.training.saving import AtomicSaving, Guard, checkpoint_bytes
 
 
@@ -26,7 +27,9 @@ def train(
         events.warn(told)
     with interrupt.asked_for() as stop:
         trainer.guard = Guard(settings=settings, rows=rows, stop=stop)
+        trainer.add_callback(meter := Meter())
         retry.train(trainer, checkpoint=checkpoint, newest=lambda: checkpoints.newest(folder), events=events)
+    trainer.measured = meter.told(trainer)
 
 
 def _needed(trainer: Any) -> int:

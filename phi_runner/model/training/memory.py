@@ -1,37 +1,17 @@
 """How much memory a training needs, measured on a short row, and how much there is."""
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
+from phi_runner import machine
 from phi_runner.model.device import Device
+from phi_runner.model.training.room import SHARE, Need
 
-_SHARE = 0.85
-"""Of what is free; the rest is for the loss's pieces, the tracker, and the machine."""
 _FP32 = 4
 _PROBED = 128, 256
 """Tokens of the rows that are measured."""
-_CGROUP = Path("/sys/fs/cgroup")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
-    """Bytes that a training takes beside the weights themselves."""
-
-    fixed: int
-    """Gradients, the optimiser's two moments, what a pass keeps whatever its length, the head's gradient once more."""
-    per_token: float
-    """Activations that wait for the backward pass, a token of a micro-batch."""
-    per_token_checkpointed: float
-    """The same with gradient checkpointing: the layers' inputs, one layer computed again at a time."""
-
-    def of(self, tokens: int, *, checkpointed: bool = False) -> float:
-        """Return what a micro-batch of so many tokens needs."""
-        return self.fixed + tokens * (self.per_token_checkpointed if checkpointed else self.per_token)
 
 
 class _Saved:
@@ -100,18 +80,5 @@ def free_bytes(device: Device, *, limit_gib: float) -> int:
     if limit_gib:
         return int(limit_gib * 2**30)
     if not device.cpu:
-        return int(_SHARE * torch.cuda.mem_get_info(device.name)[0])
-    return int(_SHARE * min(psutil.virtual_memory().available, _left_in_cgroup()))
-
-
-def _left_in_cgroup() -> float:
-    """Return what the container still allows, which the machine's own figures do not show."""
-    for most, used in (
-        (_CGROUP / "memory.max", _CGROUP / "memory.current"),
-        (_CGROUP / "memory/memory.limit_in_bytes", _CGROUP / "memory/memory.usage_in_bytes"),
-    ):
-        try:
-            return int(most.read_text()) - int(used.read_text())
-        except (OSError, ValueError):  # no such version of cgroups, or "max"
-            continue
-    return float("inf")
+        return int(SHARE * torch.cuda.mem_get_info(device.name)[0])
+    return int(SHARE * machine.memory_gib() * 2**30)

@@ -6,7 +6,6 @@ An optimiser step keeps its rows, its gradient and its loss, but for rounding; o
 import json
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,8 @@ from phi_runner.errors import TrainFailed
 from phi_runner.events import StageEvents
 from phi_runner.model.device import Device
 from phi_runner.model.training import retry, speed, together
-from phi_runner.model.training.memory import Need
+from phi_runner.model.training.room import divisors
 
-_CACHED_TOKENS = 2048
-"""Tokens of a micro-batch near a processor's caches: 32 dialogues of 450 tokens took 22 s by eights, 67 at once."""
-_GIB = 2**30
 _WORTH_S = 600.0
 """A shorter run takes the rule's size: a search would not pay back, and the same command gives the same bits."""
 _SEARCH_SHARE = 0.02
@@ -27,50 +23,6 @@ _SEARCH_SHARE = 0.02
 _BETTER = 0.95
 """Another size must take less than this share of the time: what is closer is noise."""
 _RECORD = "micro_batch.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
-    """What fits: rows at once, whether activations must be computed again for it, and why."""
-
-    rows: int
-    checkpointed: bool
-    why: str
-
-
-def room(config: TrainConfig, *, need: Need, free: int, rows: int, row_tokens: int) -> Room:
-    """Return how many of a step's `rows` fit at once, of `row_tokens` each; `free` is in bytes.
-
-    Raises TrainFailed when not even one does.
-    """
-    wanted = config.gradient_checkpointing
-    has = f"{free / _GIB:.1f} GiB are free"
-    for checkpointed in (False, True):
-        if wanted is (Choice.never if checkpointed else Choice.always):
-            continue
-        fitting = [size for size in _divisors(rows) if need.of(size * row_tokens, checkpointed=checkpointed) <= free]
-        if fitting:
-            takes = need.of(row_tokens, checkpointed=False) / _GIB
-            why = f"a row of {row_tokens} tokens takes about {takes:.1f} GiB without, {has}"
-            return Room(rows=fitting[-1], checkpointed=checkpointed, why=why)
-    least = need.of(row_tokens, checkpointed=wanted is not Choice.never) / _GIB
-    raise TrainFailed(
-        f"training needs about {least:.1f} GiB for one row of {row_tokens} tokens, {has}: type train=lora, "
-        f"train.max_length={max(64, row_tokens // 2)}, a smaller model, or train.memory_gib={least + 1:.0f} to try it"
-    )
-
-
-def _divisors(rows: int) -> list[int]:
-    return [size for size in range(1, rows + 1) if rows % size == 0]
-
-
-def rule(config: TrainConfig, device: Device, *, rows: int, row_tokens: int, fitting: int) -> int:
-    """Return the size to begin with: what was typed, or what fits into memory and, on a processor, near its caches."""
-    if config.micro_batch:
-        return max(size for size in _divisors(rows) if size <= config.micro_batch)
-    near_caches = device.cpu and config.speed is not Speed.library
-    most = min(fitting, max(1, _CACHED_TOKENS // row_tokens) if near_caches else config.batch_size)
-    return max(size for size in _divisors(rows) if size <= most)
 
 
 def settle(
@@ -113,6 +65,20 @@ def _compile(trainer: Any, *, on: bool) -> None:
             layer._compiled_call_impl = None
 
 
+def _checkpoint_activations(trainer: Any) -> None:
+    """Compute activations again from now on where training will: it begins to when it starts.
+
+    Timed without, a micro-batch would be slower in training than it looked, and might take more memory than there is.
+    """
+    if not trainer.args.activation_checkpointing:
+        return
+    wanted = dict(trainer.args.activation_checkpointing_kwargs or {})
+    every, offload = wanted.pop("every_n_layers", 1), wanted.pop("offload", False)
+    trainer.model.activation_checkpointing_enable(
+        activation_checkpointing_kwargs=wanted or None, every_n_layers=every, offload=offload
+    )
+
+
 class _Search:
     """Times forward and backward passes of a trainer that has not begun; weights and random states stay."""
 
@@ -135,6 +101,7 @@ class _Search:
         library = config.speed is Speed.library or together.several()
         if library or (config.micro_batch and config.compile is not Choice.auto):
             return size, always
+        _checkpoint_activations(self._trainer)
         per_row = self._per_row(size, most_s=_WORTH_S)
         run_s = per_row * rows
         if run_s < _WORTH_S:
@@ -148,7 +115,7 @@ class _Search:
 
     def _fastest(self, step: int, size: int, per_row: float, *, fitting: int, until_s: float) -> tuple[int, float]:
         told = {size: per_row}
-        sizes = [other for other in _divisors(step) if other <= fitting]
+        sizes = [other for other in divisors(step) if other <= fitting]
         place = sizes.index(size)
         # On a processor a larger one was never faster, and its memory would stay taken.
         larger = [] if self._device.cpu else sizes[place + 1 : place + 3]

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,8 @@ class AtomicSaving(Trainer):  # type: ignore[misc]  # transformers is not typed
     guard: Guard | None = None
     saved_every_s = 600.0
     """How much work a kill may cost, whatever the steps between checkpoints take."""
+    measured: Mapping[str, Any] = {}
+    """What the training took (see meter.py), once it is over."""
     stepping = False
     """True while the optimiser changes the weights: they belong to no step then."""
     _continued: Path | None = None

@@ -11,6 +11,7 @@ from phi_runner.events import Events, StageEvents
 from phi_runner.model import load, tokens
 from phi_runner.model.device import Device
 from phi_runner.model.training import fit, micro, speed
+from phi_runner.model.training.room import Room
 from tests import runs
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -24,7 +25,7 @@ def _trainer(folder: Path, config: FullTrain) -> Any:
     rows = tokens.tokenise(start.tokenizer, chats * 4, max_length=128)
     chosen = speed.choose(config, device=_CPU, model=start.model)
     start.model.set_attn_implementation(chosen.attention)
-    room = micro.Room(rows=8, checkpointed=False, why="")
+    room = Room(rows=8, checkpointed=False, why="")
     told = fit._arguments(
         config, chosen, room, device=_CPU, seed=0, folder=folder, lengths=[20] * len(chats), streamed=False
     )

@@ -10,8 +10,8 @@ from phi_runner.config.schema import Attention, Choice, FullTrain, Loss, Optimiz
 from phi_runner.errors import TrainFailed
 from phi_runner.model import load
 from phi_runner.model.device import Device
-from phi_runner.model.training import memory, micro, speed, weights
-from phi_runner.model.training.memory import Need
+from phi_runner.model.training import memory, speed, weights
+from phi_runner.model.training.room import Need, what_fits
 from tests import runs
 from tests.tiny import make_model_folder
 
@@ -72,14 +72,14 @@ def test_what_a_token_keeps_is_measured_and_memory_decides(model: Any) -> None:
 )
 def test_activations_are_computed_again_only_when_memory_needs_it(free: int, rows: int, checkpointed: bool) -> None:
     need = Need(fixed=1_000, per_token=10.0, per_token_checkpointed=1.0)
-    room = micro.room(_config(), need=need, free=free, rows=8, row_tokens=100)
+    room = what_fits(_config(), need=need, free=free, rows=8, row_tokens=100)
     assert (room.rows, room.checkpointed) == (rows, checkpointed)
 
 
 def test_a_row_that_fits_in_no_way_is_refused_with_what_would(tmp_path: Path) -> None:
     need = Need(fixed=2**30, per_token=2.0**20, per_token_checkpointed=2.0**20)
     with pytest.raises(TrainFailed, match=r"needs about 3\.0 GiB for one row of 2048 tokens, 2\.0 GiB are free"):
-        micro.room(_config(), need=need, free=2**31, rows=8, row_tokens=2048)
+        what_fits(_config(), need=need, free=2**31, rows=8, row_tokens=2048)
 
 
 def test_bf16_weights_at_the_tutorials_rate_do_not_move_and_it_says_so(tmp_path: Path) -> None:

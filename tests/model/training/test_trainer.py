@@ -10,7 +10,8 @@ from phi_runner.config.schema import FullTrain, NanoModel
 from phi_runner.model import load, tokens
 from phi_runner.model.device import Device
 from phi_runner.model.tokens import IGNORED
-from phi_runner.model.training import arguments, loss, micro
+from phi_runner.model.training import arguments, loss
+from phi_runner.model.training.room import rule
 from tests import runs
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -79,9 +80,9 @@ def test_micro_batches_divide_a_step_within_memory_and_near_the_caches(
     row_tokens: int, fitting: int, size: int
 ) -> None:
     config = FullTrain(**runs.train_values(batch_size=32, accumulation_steps=2))
-    assert micro.rule(config, _CPU, rows=64, row_tokens=row_tokens, fitting=fitting) == size
+    assert rule(config, cpu=True, rows=64, row_tokens=row_tokens, fitting=fitting) == size
     config.micro_batch = 5
-    assert micro.rule(config, _CPU, rows=64, row_tokens=row_tokens, fitting=fitting) == 4
+    assert rule(config, cpu=True, rows=64, row_tokens=row_tokens, fitting=fitting) == 4
 
 
 def test_the_order_of_an_epoch_does_not_depend_on_what_was_drawn_before(start: load.Start, tmp_path: Path) -> None:
