@@ -17,7 +17,7 @@ test: install-dev
 	PATH="$(abspath $(BIN)):$$PATH" scripts/check
 
 docs: install-docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	$(BIN)/python -m scripts.docs.links build/site
 
 install: $(VENV)/.installed

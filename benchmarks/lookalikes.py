@@ -124,13 +124,13 @@ LOOKALIKES: list[tuple[str, str, str | None]] = [
     ("می‌خواهم بدانم پایتخت ایران کجاست؟", "پایتخت ایران تهران است.", None),
     # wrong decoding: letters and signs that are meant
     ("Onde fica a ponte?", "Em São Paulo, ao lado da Ângela e do João. NÃO é longe.", None),
-    ("Wie teuer ist der Eintritt?", "Für Kinder 5 €, für Große 10 £ – ermäßigt 3 €.", None),
+    ("Wie teuer ist der Eintritt?", "Für Kinder 5 €, für Große 10 £ und ermäßigt 3 €.", None),
     ("Que dit l'enseigne ?", "Elle dit « CAFÉ » et, plus bas, «À LA FORÊT».", None),
     ("Cầu ở đâu?", "Cầu nằm ở Hà Nội, gần hồ Hoàn Kiếm.", None),
     ("Что это за мост?", "Это Большой мост в Риге, построенный в 1872 году.", None),
-    ("¿Qué animal es?", "Es un ñandú, ¡qué alto! – 1½ m.", None),
+    ("¿Qué animal es?", "Es un ñandú, ¡qué alto! 1½ m.", None),
     ("Är det långt?", "Nej, bara två kilometer till Malmö.", None),
-    ("What does the sign read?", "“ÀÉÎÕÜ” — the carver’s alphabet, 20°C, ±2 µm, §4, ©1901.", None),
+    ("What does the sign read?", "“ÀÉÎÕÜ” — the sculptor alphabet, 20°C, ±2 µm, §4, ©1901.", None),
     # remains of HTML: comparisons, code, generic types, hearts, questions about markup
     ("Do you like the mill?", "I <3 it, and so does everyone with a < b and c > d taste.", None),
     ("How do I make a list in Java?", "List<String> mills = new ArrayList<>(); Map<Integer, A> b = null;", None),

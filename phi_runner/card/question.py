@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 from phi_runner.model import tokens
 from phi_runner.model.tokens import Dialogue, TokenRows
 
+_MOST_ROWS = 32
+"""Rows that are asked twice: enough to tell whether questions matter at all, and no second held-out loss."""
+
 
 class Swapped(NamedTuple):
     """The same answers twice, row by row: after their own question and after another's."""
@@ -29,7 +32,7 @@ def swapped(tokenizer: Any, dialogues: Sequence[Dialogue], *, max_length: int) -
 
     Only last turns are asked: what was said before them would tell a model which row it is in.
     """
-    turns = [(question[-1:], answer) for question, answer in map(last_answer, dialogues)]
+    turns = [(question[-1:], answer) for question, answer in map(last_answer, dialogues[:_MOST_ROWS])]
     pairs = [(number, other) for number in range(len(turns)) if (other := _next_other(turns, number)) is not None]
     both = [
         ([*turns[number][0], _said(turns[number][1])], [*turns[other][0], _said(turns[number][1])])

@@ -1,7 +1,7 @@
 """Compose what a command line asks for, trial by trial, with errors that name the override at fault."""
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -49,7 +49,7 @@ class Composer:
 
 def task(node: DictConfig) -> DictConfig:
     """Return a composed config without Hydra's own node."""
-    ours = deepcopy(node)
+    ours = copy(node)  # OmegaConf's own, which copies every node and no value
     with open_dict(ours):
         del ours["hydra"]
     return ours

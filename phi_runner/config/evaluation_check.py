@@ -12,7 +12,7 @@ from phi_runner.config import typo
 from phi_runner.config.schema import EvaluateConfig, JudgeConfig, RunConfig, StageName
 
 _ASKED = re.compile(r"(?m)^[\"']?(?:task|group|tag)[\"']?:[ \t]*[\"']?([^\s\"'\[{#-][^\s\"'\[{#]*)")
-_LISTED = re.compile(r"(?m)^tag:[ \t]*(?:\[([^\]]*)\]|((?:\n[ \t]*-[^\n]*)+))")
+_LISTED = re.compile(r"(?m)^[\"']?tag[\"']?:[ \t]*(?:\[([^\]]*)\]|((?:\n[ \t]*-[^\n]*)+))")
 _WORD = re.compile(r"[\w./+-]+")
 
 

@@ -33,14 +33,15 @@ def recipe(
     """Return the text of a recipe that composes to the config `values`, the run's own `config.yaml`.
 
     `overrides` are those of the run, `extra` is the folder of presets that it was given. `about` becomes the first
-    line, which help shows, `notes` more comments. Raises ConfigProblem where the presets are gone.
+    comment, which help shows, `notes` more comments. Raises ConfigProblem where the presets are gone.
     """
     chosen = _choices(overrides, extra=extra)
     base = _plain(task(hydra.compose([f"{group}={option}" for group, option in chosen.items()], extra=extra)))
     usual = places.chosen()
     defaults = [f"  - override /{group}: {option}" for group, option in chosen.items() if usual.get(group) != option]
     own = {name: value for name, value in _differing(values, base).items() if name not in _WHERE}
-    lines = [f"# {about}", "# @package _global_", *(f"# {note}" for note in notes)]
+    # Hydra reads the package of a file in a folder of one's own from its very first line.
+    lines = ["# @package _global_", f"# {about}", *(f"# {note}" for note in notes)]
     lines += ["defaults:", *defaults] if defaults else []
     body = yaml.dump(_literal(own), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120) if own else ""
     return "\n".join(lines) + "\n" + body

@@ -48,7 +48,7 @@ def _leaves(node: DictConfig, written: Mapping[Any, Any], *, prefix: str) -> Ite
             yield path, value
 
 
-def _value(node: DictConfig, name: object, text: object) -> Any:
+def _value(node: DictConfig, name: Any, text: object) -> Any:
     """Return one entry: a table as it is, anything else resolved and free of OmegaConf's classes."""
     if isinstance(text, str) and any(part in text for part in _MOMENTARY):
         return text

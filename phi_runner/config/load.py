@@ -17,15 +17,21 @@ def load(node: DictConfig, *, choices: Mapping[str, str] | None = None) -> RunCo
     `choices` are the options of the groups, for words like `data=jsonl needs ...`.
     """
     try:
-        missing = sorted(OmegaConf.missing_keys(node))
-        if missing:
-            raise ConfigProblem("; ".join(_missing(key, choices or {}) for key in missing))
         config = OmegaConf.to_object(node)
     except (OmegaConfBaseException, AttributeError, ValueError, TypeError) as err:
-        raise ConfigProblem(reworded(err)) from err
+        missing = sorted(_missing_keys(node))  # looked for only now: it takes as long as the conversion
+        told = "; ".join(_missing(key, choices or {}) for key in missing)
+        raise ConfigProblem(told or reworded(err)) from err
     if not isinstance(config, RunConfig):
         raise ConfigProblem("the primary config does not begin with run_schema in its defaults")
     return config
+
+
+def _missing_keys(node: DictConfig) -> set[str]:
+    try:
+        return OmegaConf.missing_keys(node)
+    except (OmegaConfBaseException, AttributeError, ValueError, TypeError):  # what ended the conversion ends this too
+        return set()
 
 
 def _missing(key: str, choices: Mapping[str, str]) -> str:

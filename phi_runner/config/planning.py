@@ -14,7 +14,7 @@ from phi_runner.config.schema import RunConfig
 from phi_runner.config.typed import Sweep, Typed
 from phi_runner.config.vocabulary import RECIPE
 
-MOST = 100
+MOST = 50
 """Trials of a sweep that are planned one by one."""
 
 

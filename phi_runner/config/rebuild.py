@@ -10,7 +10,8 @@ from phi_runner.errors import ConfigProblem
 
 def kinds_of(config: RunConfig) -> dict[str, str]:
     """Return the kind of each group: `config.yaml` has the values alone, and two kinds may share all fields."""
-    return {group: str(getattr(config, group).kind) for group in SCHEMAS}
+    chosen = ((group, getattr(config, group)) for group in SCHEMAS)
+    return {group: str(part.kind) for group, part in chosen if hasattr(part, "kind")}
 
 
 def rebuild(values: Mapping[str, Any], *, kinds: Mapping[str, str], overrides: Iterable[str] = ()) -> RunConfig:

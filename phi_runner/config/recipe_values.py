@@ -16,7 +16,8 @@ from phi_runner.errors import PhiRunnerError
 def of_recipe(recipe: str, *, options: tuple[str, ...] = ()) -> dict[str, str] | None:
     """Return every setting of a recipe as path and text, `{'data.take': '100%', ...}`; no recipe: of the presets alone.
 
-    `options` are presets chosen behind it, `data=jsonl`: what they bring is no choice of its own. None where it cannot be composed: a recipe of a user's own folder, or one that is no longer shipped.
+    `options` are presets chosen behind it, `data=jsonl`: what they bring is no choice of its own. None where it cannot
+    be composed: a recipe of a user's own folder, or one that is no longer shipped.
     """
     hydra.register()
     try:

@@ -65,7 +65,9 @@ def of(items: Sequence[Typed], *, hydra: DictConfig, config_dir: Path | None) ->
     recipe = as_text(fixed[RECIPE].values[0]) if RECIPE in fixed else "sweep"
     each = launchers.cores_each(launcher, hydra.launcher)
     typed = hydra.sweeper.get("max_batch_size")
-    at_once = max(1, cores.here() // max(1, each)) if launcher == _ALL_AT_ONCE and sweeper == _BASIC and not typed else 0
+    at_once = (
+        max(1, cores.here() // max(1, each)) if launcher == _ALL_AT_ONCE and sweeper == _BASIC and not typed else 0
+    )
     known = sweeper == _BASIC and all(item.sweep is not Sweep.interval for item in swept.values())
     return Sweeping(
         name=f"{recipe}_{_hash(fixed, swept=sorted(swept), sweeper=sweeper, config_dir=config_dir)}",

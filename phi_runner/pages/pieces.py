@@ -65,8 +65,8 @@ def number(value: float | None) -> str:
 
 
 def excerpt(said: str, *, most: int = 600) -> Text:
-    """Return running text as a cell, cut where it is longer than a page should show."""
-    return Text(said if len(said) <= most else said[: most - 1] + "…")
+    """Return running text as a cell, cut where it is longer than a page should show; an empty one says so."""
+    return Text("(nothing)" if not said.strip() else said if len(said) <= most else said[: most - 1] + "…")
 
 
 def _cell(item: TableCell, *, label: str) -> _Cell:
@@ -105,9 +105,15 @@ def table(
         heads.append(_Column(title, bool(items) and all(_is_number(item) for item in items)))
     labels = [Markup(title).striptags() for title in columns]  # noqa: S704 (tags go, and autoescape follows)
     cells = [[_cell(item, label=label) for item, label in zip(row, labels, strict=True)] for row in found]
+    cells = [[_under(head, item) for head, item in zip(heads, row, strict=True)] for row in cells]
     if stack:  # a block's first line is its heading and needs no name, unless it is running text
         cells = [[first if first.kind == TEXT else replace(first, label=""), *rest] for first, *rest in cells]
     return _macro("table", heads, cells, caption, stack)
+
+
+def _under(head: _Column, cell: _Cell) -> _Cell:
+    """Set a number left where its column holds texts too."""
+    return cell if head.number or cell.kind != NUMBER else replace(cell, kind="")
 
 
 def pairs(items: Iterable[tuple[str, Cell]]) -> Markup:
@@ -166,7 +172,7 @@ def link(text: str, *, to: str) -> Markup:
     return Markup('<a href="{}">{}</a>').format(to, text)
 
 
-def folded(title: str, *, body: Markup, open_now: bool = False) -> Markup:
-    """Return what is seen when its title is clicked; in print it is always seen."""
-    start = Markup("<details open>") if open_now else Markup("<details>")
+def folded(title: str, *, body: Markup, printed: bool = True) -> Markup:
+    """Return what is seen when its title is clicked; in print always, unless it is so long that it stays folded."""
+    start = Markup('<details class="printed">') if printed else Markup("<details>")
     return start + Markup("<summary>{}</summary>{}</details>").format(title, body)

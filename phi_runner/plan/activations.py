@@ -7,12 +7,15 @@ measures it.
 from dataclasses import dataclass
 
 from phi_runner.config.architectures import LINEAR_LAYERS, Architecture
-from phi_runner.config.schema import DoraTrain, LoraTrain, QloraTrain, TrainConfig
-from phi_runner.plan.shape import HEAD, adapter_weights, linear_sizes, trains_adapters
+from phi_runner.config.schema import DoraTrain, DpoTrain, LoraTrain, QloraTrain, TrainConfig, Weights
+from phi_runner.plan.bands import Counts
+from phi_runner.plan.shape import HEAD, Shape, adapter_weights, linear_sizes, trains_adapters
 
 FP32 = 4
 _BF16 = 2
 _POSITION = 8
+_FOUR_BITS = {True: 4.127 / 8, False: 4.5 / 8}
+"""Bytes of a weight in 4 bits with its constants, quantized once more or not (Dettmers et al. 2023)."""
 _DORA_OUTPUTS = 2
 """DoRA keeps the base's answer and the scaled one."""
 
@@ -48,6 +51,18 @@ def linear_weights(architecture: Architecture) -> int:
     return architecture.layers * sum(taken * given for taken, given in (sizes[name] for name in LINEAR_LAYERS))
 
 
+def weight_bytes(train: TrainConfig, shape: Shape, counts: Counts) -> float:
+    """Return the bytes of all weights as training holds them, adapters and a reference model included."""
+    base = counts.parameters
+    if isinstance(train, QloraTrain):
+        packed = linear_weights(shape.architecture)
+        return _FOUR_BITS[train.double_quantization] * packed + FP32 * (base - packed + counts.trained)
+    width = _BF16 if train.weights is Weights.bf16 else FP32
+    added = counts.trained if trains_adapters(train) else 0
+    reference = base if isinstance(train, DpoTrain) and train.all_weights else 0
+    return width * (base + reference) + FP32 * added
+
+
 def kept(architecture: Architecture, train: TrainConfig, *, bf16: bool, cuda: bool) -> Kept:
     """Return what training keeps; `bf16` says what matrices are multiplied in."""
     width = _BF16 if bf16 else FP32
@@ -57,6 +72,7 @@ def kept(architecture: Architecture, train: TrainConfig, *, bf16: bool, cuda: bo
     layer = 2 * (norm + FP32) + _attention(architecture, width=width, cuda=cuda) + 3 * width * _up(architecture)
     layer += _adapted(architecture, train, width=width) if adapters else _inputs(architecture, width=width)
     around = norm + FP32 + 2 * FP32 * int(head * architecture.partial_rotary) + _POSITION
+    around -= _before_the_first_adapter(architecture, train) if adapters else 0
     return Kept(
         fixed=_copies(architecture, train, bf16=bf16), layer=layer, around=around, layers=architecture.layers,
         stream=FP32 * architecture.hidden_size,
@@ -94,6 +110,13 @@ def _adapted(architecture: Architecture, train: TrainConfig, *, width: int) -> f
             found += width * (taken + train.rank) + (FP32 * taken if train.dropout else 0)
             found += _DORA_OUTPUTS * width * given if isinstance(train, DoraTrain) else 0
     return found
+
+
+def _before_the_first_adapter(architecture: Architecture, train: TrainConfig) -> float:
+    """Return what a later layer keeps and the first one does not: nothing before its first adapter is learnt."""
+    assert isinstance(train, LoraTrain)  # noqa: S101 - asked only where adapters are trained
+    drawn = FP32 * architecture.hidden_size if train.dropout and LINEAR_LAYERS[0] in train.targets else 0
+    return FP32 * architecture.hidden_size + FP32 + drawn
 
 
 def _copies(architecture: Architecture, train: TrainConfig, *, bf16: bool) -> float:

@@ -19,13 +19,11 @@ from phi_runner.config.schema import (
     Strategy,
     TrainConfig,
 )
+from phi_runner.config.vm_sizes import VmSize
 from phi_runner.plan.bands import Band, Memory
 from phi_runner.plan.place import Place, on_size
 
 _SHORTEST = 256
-_MOST = 5
-"""Lines that help; more would hide the best."""
-_SIZES_TOLD = 1
 
 Attempt = Callable[[RunConfig, Place | None], Memory | None]
 """Estimates the train stage of a changed config, on another machine where one is given."""
@@ -37,13 +35,13 @@ def advise(config: RunConfig, memory: Memory, *, attempt: Attempt) -> list[str]:
     if not isinstance(needs, Band) or not isinstance(has, Band):
         return []
     told = []
-    for typed, changed in _changes(config, memory):
-        found = attempt(changed, None)
-        if found and found.fits:
-            instead = f"instead of {needs.likely:.1f}, where {has.likely:.1f} are free"
-            told.append(f"type {typed}: about {_gib(found)} GiB {instead}")
-        if len(told) == _MOST:
-            break
+    for family in _changes(config):
+        for typed, changed in family:
+            found = attempt(changed, None)
+            if found and found.fits:
+                instead = f"instead of {needs.likely:.1f}, where {has.likely:.1f} are free"
+                told.append(f"type {typed}: about {_gib(found)} GiB {instead}")
+                break
     told += _sizes(config, attempt=attempt)
     return told or [
         "nothing helps that was tried (checkpointing, shorter rows, adapters, 4 bits, larger machines): the training "
@@ -56,26 +54,31 @@ def _gib(memory: Memory) -> str:
     return f"{needs.likely:.1f}" if isinstance(needs, Band) else "?"
 
 
-def _changes(config: RunConfig, memory: Memory) -> Iterator[tuple[str, RunConfig]]:
-    """Yield what can be typed and the config that it makes, the mildest first."""
-    train = config.train
-    if train.gradient_checkpointing is Choice.never:
-        yield "train.gradient_checkpointing=always", _with(config, gradient_checkpointing=Choice.always)
-    if train.micro_batch > 1:
+def _changes(config: RunConfig) -> Iterator[Iterator[tuple[str, RunConfig]]]:
+    """Yield ways out, each by what can be typed and the config that it makes, the mildest first."""
+    yield _again(config)
+    yield _divided(config)
+    yield _with_adapters(config)
+    yield _in_four_bits(config)
+    yield _shorter(config)
+
+
+def _again(config: RunConfig) -> Iterator[tuple[str, RunConfig]]:
+    """Compute activations again, and fewer rows at once: the runner does both on its own where nothing was typed."""
+    again = _with(config, gradient_checkpointing=Choice.always)
+    if config.train.gradient_checkpointing is Choice.never:
+        yield "train.gradient_checkpointing=always", again
+    if config.train.micro_batch > 1:
         yield "train.micro_batch=1", _with(config, micro_batch=1)
-        yield (
-            "train.micro_batch=1 train.gradient_checkpointing=always",
-            _with(config, micro_batch=1, gradient_checkpointing=Choice.always),
-        )
-    yield from _divided(config)
-    if isinstance(train, FullTrain) or (isinstance(train, DpoTrain) and train.all_weights):
-        yield from _with_adapters(config)
-    if memory.per_device and isinstance(train, LoraTrain) and not isinstance(train, DpoTrain | QloraTrain):
-        yield from _in_four_bits(config)
-    length = train.max_length // 2
+        yield "train.micro_batch=1 train.gradient_checkpointing=always", _with(again, micro_batch=1)
+
+
+def _shorter(config: RunConfig) -> Iterator[tuple[str, RunConfig]]:
+    again = _with(config, gradient_checkpointing=Choice.always, micro_batch=1)
+    length = config.train.max_length // 2
     while length >= _SHORTEST:
-        shorter = _with(config, max_length=length, gradient_checkpointing=Choice.always, micro_batch=1)
-        yield f"train.max_length={length} train.gradient_checkpointing=always train.micro_batch=1", shorter
+        typed = f"train.max_length={length} train.gradient_checkpointing=always train.micro_batch=1"
+        yield typed, _with(again, max_length=length)
         length //= 2
 
 
@@ -93,24 +96,26 @@ def _as(kind: type[LoraTrain], train: TrainConfig) -> LoraTrain:
 
 
 def _with_adapters(config: RunConfig) -> Iterator[tuple[str, RunConfig]]:
-    changed = deepcopy(config)
     if isinstance(config.train, DpoTrain):
-        yield "train.all_weights=false", _with(config, all_weights=False)
+        if config.train.all_weights:
+            yield "train.all_weights=false", _with(config, all_weights=False)
         return
+    if not isinstance(config.train, FullTrain):
+        return
+    changed = deepcopy(config)
     changed.train = _as(LoraTrain, config.train)
     yield "train=lora", changed
     yield "train=lora train.gradient_checkpointing=always", _with(changed, gradient_checkpointing=Choice.always)
-    if isinstance(config.compute, GpuCompute | GpusCompute | AzureCompute):
-        yield from _in_four_bits(config)
 
 
 def _in_four_bits(config: RunConfig) -> Iterator[tuple[str, RunConfig]]:
-    compute = config.compute
+    compute, train = config.compute, config.train
     on_cuda = isinstance(compute, GpuCompute | GpusCompute) or (isinstance(compute, AzureCompute) and compute.gpu)
-    if not on_cuda or isinstance(config.model, NanoModel):
+    made_here = isinstance(config.model, NanoModel) and not config.model.path
+    if not on_cuda or made_here or isinstance(train, DpoTrain | QloraTrain):
         return
     changed = deepcopy(config)
-    changed.train = _as(QloraTrain, config.train)
+    changed.train = _as(QloraTrain, train)
     yield "train=qlora", changed
     yield "train=qlora train.gradient_checkpointing=always", _with(changed, gradient_checkpointing=Choice.always)
 
@@ -126,22 +131,28 @@ def _divided(config: RunConfig) -> Iterator[tuple[str, RunConfig]]:
 
 
 def _sizes(config: RunConfig, *, attempt: Attempt) -> list[str]:
-    """Return the cheapest size of Azure that would do, with what it costs."""
-    cuda = not isinstance(config.compute, AzureCompute) or config.compute.gpu
-    known = [
-        (usd, size) for size in vm_sizes.SIZES.values()
-        if not size.retired and (usd := vm_sizes.price(config, size.name)) is not None and bool(size.gpus) is cuda
-    ]  # fmt: skip
-    told = []
-    for usd, size in sorted(known, key=lambda pair: pair[0]):
-        found = attempt(config, on_size(config, size, cuda=cuda))
-        if found and found.fits:
+    """Return the cheapest size of Azure that would do, with what it costs; for adapters where nothing else fits."""
+    for typed, changed in (("", config), *_with_adapters(config)):
+        for usd, size in _offered(changed):
+            cuda = bool(size.gpus)
+            found = attempt(changed, on_size(changed, size, cuda=cuda))
+            if not found or not found.fits:
+                continue
             preset = "azure_gpu" if cuda else "azure_cpu"
             memory = f"{size.gpu_memory_gib:g} GiB {size.gpu}" if cuda else f"{size.memory_gib:g} GiB"
-            told.append(
-                f"type compute={preset} compute.vm_size={size.name}: {memory}, of which about {_gib(found)} GiB are "
-                f"needed, {usd:.2f} USD an hour (list price of {prices.table().as_of})"
-            )
-        if len(told) == _SIZES_TOLD:
-            break
-    return told
+            whole = " ".join(filter(None, [typed, f"compute={preset} compute.vm_size={size.name}"]))
+            return [
+                f"type {whole}: {memory}, of which about {_gib(found)} GiB are needed, {usd:.2f} USD an hour "
+                f"(list price of {prices.table().as_of})"
+            ]
+    return []
+
+
+def _offered(config: RunConfig) -> list[tuple[float, VmSize]]:
+    """Return the sizes that a training can be moved to, the cheapest first; 4 bits need a GPU."""
+    gpu_only = isinstance(config.train, QloraTrain) or (isinstance(config.compute, AzureCompute) and config.compute.gpu)
+    found = [
+        (usd, size) for size in vm_sizes.SIZES.values()
+        if not size.retired and (size.gpus or not gpu_only) and (usd := vm_sizes.price(config, size.name)) is not None
+    ]  # fmt: skip
+    return sorted(found, key=lambda pair: pair[0])

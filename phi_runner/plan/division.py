@@ -6,6 +6,7 @@ from phi_runner.config.schema import (
     Attention,
     Choice,
     DpoTrain,
+    FullTrain,
     Loss,
     RunConfig,
     Speed,
@@ -14,7 +15,7 @@ from phi_runner.config.schema import (
 )
 from phi_runner.errors import TrainFailed
 from phi_runner.model.training.room import SHARE, Need, rule, what_fits
-from phi_runner.plan.activations import FP32, Kept, kept
+from phi_runner.plan.activations import FP32, Kept, kept, weight_bytes
 from phi_runner.plan.bands import GIB, Band, Counts, Missing
 from phi_runner.plan.place import Place
 from phi_runner.plan.shape import Shape, trains_adapters
@@ -86,9 +87,9 @@ def _room(
         return again, step, ""
     if train.speed is Speed.library or (place.world > 1 and place.strategy is not Strategy.ddp):
         return train.gradient_checkpointing is Choice.always, step, ""
-    free = _free(train, counts, place)
-    if free is None:
-        return train.gradient_checkpointing is Choice.always, step, ""
+    free = _free(train, shape, counts, place)
+    if free is None:  # the runner will ask the device: the least that it can do is what has to fit
+        return train.gradient_checkpointing is not Choice.never, 1, ""
     need = _need(train, shape, counts, place)
     try:
         found = what_fits(train, need=need, free=int(free), rows=step, row_tokens=int(row_tokens))
@@ -97,14 +98,13 @@ def _room(
     return found.checkpointed, found.rows, ""
 
 
-def _free(train: TrainConfig, counts: Counts, place: Place) -> float | None:
+def _free(train: TrainConfig, shape: Shape, counts: Counts, place: Place) -> float | None:
     """Return the bytes that the runner will find free: it asks when libraries and weights are loaded."""
     if train.memory_gib:
         return train.memory_gib * GIB
     if isinstance(place.available, Missing):
         return None
-    loaded = FP32 * counts.parameters
-    return max(0.0, SHARE * (place.available.likely * GIB - loaded))
+    return max(0.0, SHARE * (place.available.likely * GIB - weight_bytes(train, shape, counts)))
 
 
 def _need(train: TrainConfig, shape: Shape, counts: Counts, place: Place) -> Need:
@@ -119,8 +119,6 @@ def _need(train: TrainConfig, shape: Shape, counts: Counts, place: Place) -> Nee
 
 
 def _without_adapters(train: TrainConfig) -> TrainConfig:
-    from phi_runner.config.schema import FullTrain
-
     if not trains_adapters(train):
         return train
     shared = {item.name: getattr(train, item.name) for item in fields(FullTrain)}

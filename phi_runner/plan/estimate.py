@@ -8,7 +8,7 @@ from phi_runner.config import prices
 from phi_runner.config.schema import RunConfig, StageName
 from phi_runner.plan import cost, hours, memory
 from phi_runner.plan.advice import advise
-from phi_runner.plan.bands import Band, Counts, Estimates, Figure, Memory, Missing
+from phi_runner.plan.bands import Band, Bill, Counts, Estimates, Figure, Memory, Missing
 from phi_runner.plan.division import Division, divide
 from phi_runner.plan.history import tokens_before
 from phi_runner.plan.place import Place, place_of
@@ -127,7 +127,7 @@ def _advice(
 
 
 def _missing(
-    sized: _Sized | None, peaks: tuple[Memory, ...], times: Mapping[StageName, Figure], bills: tuple[cost.Bill, ...]
+    sized: _Sized | None, peaks: tuple[Memory, ...], times: Mapping[StageName, Figure], bills: tuple[Bill, ...]
 ) -> tuple[str, ...]:
     found: list[object] = [sized.shape, sized.place, sized.text] if sized else []
     found += [figure for peak in peaks for figure in (peak.available, peak.per_process, peak.per_device)]

@@ -6,8 +6,8 @@ constants that `benchmarks/plan.py` measures, the same for every configuration.
 
 from dataclasses import dataclass
 
-from phi_runner.config.schema import DpoTrain, Optimizer, QloraTrain, RunConfig, StageName, Strategy, Weights
-from phi_runner.plan.activations import FP32, linear_weights
+from phi_runner.config.schema import Optimizer, QloraTrain, RunConfig, StageName, Strategy, TrainConfig, Weights
+from phi_runner.plan.activations import FP32, weight_bytes
 from phi_runner.plan.bands import GIB, Band, Counts, Figure, Memory, Missing, Part
 from phi_runner.plan.division import Division
 from phi_runner.plan.place import Place
@@ -15,6 +15,8 @@ from phi_runner.plan.shape import HEAD, Shape, linear_sizes, trains_adapters
 from phi_runner.plan.text import Text
 
 _BF16 = 2
+_MOMENT_8BIT = 1.02
+"""A byte, and a scale for every 256 of them."""
 _LIBRARIES = {False: 0.72 * GIB, True: 2.6 * GIB}
 """Python, torch, transformers, TRL, the tracker and their like in main memory, on a processor and with CUDA."""
 _CONTEXT = 0.55 * GIB
@@ -29,8 +31,6 @@ _LIBRARY_LOSS_COPIES = 3.0
 """Logits of every position where the library computes the loss: in the type multiplied in, in fp32, and their slope."""
 _EVALUATED_TOKENS = 8192
 """Most tokens of a batch of the evaluate stage."""
-_FOUR_BITS = {True: 4.127 / 8, False: 4.5 / 8}
-"""Bytes of a weight in 4 bits with its constants, quantized once more or not (Dettmers et al. 2023)."""
 _WIDTH = {False: (0.88, 1.15), True: (0.85, 1.25)}
 """The band around the likely figure, on a processor and on a device."""
 _SOURCE = {
@@ -78,40 +78,29 @@ def _extra(shape: Shape) -> float:
 def _training(config: RunConfig, shape: Shape, counts: Counts, place: Place, division: Division) -> Bytes:
     sharded = place.strategy is not Strategy.ddp and place.world > 1
     share = 1 / place.world if sharded else 1.0
-    moment = _moment(config)
     tokens = division.rows * division.row_tokens
-    weights = _weights(config, shape, counts)
-    gradients = (_BF16 if config.train.weights is Weights.bf16 and not trains_adapters(config.train) else FP32)
-    gradients = gradients * counts.trained
-    if place.world > 1 and not sharded:
-        gradients *= 2  # DDP's buckets
+    weights = weight_bytes(config.train, shape, counts)
+    buckets = 2 if place.world > 1 and not sharded else 1  # DDP keeps gradients once more, to send them
+    gradients = buckets * _width(config.train) * counts.trained
     whole = _gathered(shape) if sharded else 0.0
     kept = division.kept
     per_token = kept.per_token_checkpointed if division.checkpointed else kept.per_token
     return Bytes(
-        weights=weights * share + whole, gradients=gradients * share, optimiser=2 * moment * counts.trained * share,
+        weights=weights * share + whole, gradients=gradients * share,
+        optimiser=2 * _moment(config.train) * counts.trained * share,
         activations=kept.fixed + tokens * per_token, loss=_loss(config, shape, place, division, tokens=tokens),
         libraries=_CONTEXT if place.cuda else _LIBRARIES[False] + _READERS,
     )  # fmt: skip
 
 
-def _weights(config: RunConfig, shape: Shape, counts: Counts) -> float:
-    """Return the bytes of all weights, adapters and a reference model included."""
-    train, base = config.train, counts.parameters
-    if isinstance(train, QloraTrain):
-        packed = linear_weights(shape.architecture)
-        return _FOUR_BITS[train.double_quantization] * packed + FP32 * (base - packed + counts.trained)
-    width = _BF16 if train.weights is Weights.bf16 else FP32
-    added = counts.trained if trains_adapters(train) else 0
-    reference = base if isinstance(train, DpoTrain) and train.all_weights else 0
-    return width * (base + reference) + FP32 * added
+def _width(train: TrainConfig) -> int:
+    """Return the bytes of a weight that is trained, and of its gradient; adapters are always in fp32."""
+    return _BF16 if train.weights is Weights.bf16 and not trains_adapters(train) else FP32
 
 
-def _moment(config: RunConfig) -> float:
+def _moment(train: TrainConfig) -> float:
     """Return the bytes of one of the optimiser's two numbers of a weight."""
-    if config.train.optimizer is Optimizer.adamw_8bit:
-        return 1.02  # a scale for every 256 of them
-    return _BF16 if config.train.weights is Weights.bf16 and not trains_adapters(config.train) else FP32
+    return _MOMENT_8BIT if train.optimizer is Optimizer.adamw_8bit else _width(train)
 
 
 def _gathered(shape: Shape) -> float:

@@ -122,8 +122,8 @@ def on_size(config: RunConfig, size: VmSize, *, cuda: bool) -> Place:
 
 def _catalog(train: CatalogTrain) -> Place | Missing:
     known = [size for name in train.instance_types if (size := vm_sizes.lookup(name))]
-    what = f"on {known[0].name} " if known else ""
-    return Missing(what=f"the memory of the catalog's fine-tune {what}: Azure chooses its method".replace("  ", " "))
+    where = f" on {known[0].name}" if known else ""
+    return Missing(what=f"the memory of the catalog's fine-tune{where}: Azure chooses its method")
 
 
 def _bf16(config: RunConfig, *, fast: bool) -> bool:

@@ -46,9 +46,7 @@ class Load:
         return self.tokens.likely * self.work.trained + self.held_out * self.work.read
 
 
-def load_of(
-    config: RunConfig, shape: Shape, division: Division, text: Text | Missing, *, data: str
-) -> Load | Missing:
+def load_of(config: RunConfig, shape: Shape, division: Division, text: Text | Missing, *, data: str) -> Load | Missing:
     """Return what a training reads and learns."""
     train = config.train
     steps = int(train.extra.get("max_steps") or 0)

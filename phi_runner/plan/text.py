@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,19 @@ def _stored(config: RunConfig, dataset: Dataset) -> Text | Missing:
 
 
 def _sample(config: RunConfig) -> Text | Missing:
-    rows = list(_rows_of(SAMPLE_FILE))
-    learnt = [row for row in rows if row.get("split") != "test"]
+    learnt, held_out = _counted_sample()
     taken = _take(config, len(learnt))
     return _text(
-        config, _looked_at(learnt[:taken]), rows=taken, held_out=len(rows) - len(learnt), source="the shipped set",
-        near=True,
+        config, list(learnt[:taken]), rows=taken, held_out=held_out, source="the shipped set", near=True
     )  # fmt: skip
+
+
+@cache
+def _counted_sample() -> tuple[tuple[tuple[int, int], ...], int]:
+    """Return the sizes of the shipped rows to learn from, and how many are held out."""
+    rows = list(_rows_of(SAMPLE_FILE))
+    learnt = [row for row in rows if row.get("split") != "test"]
+    return tuple(_looked_at(learnt)), len(rows) - len(learnt)
 
 
 def _file(config: RunConfig, data: FileData) -> Text | Missing:

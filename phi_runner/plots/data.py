@@ -6,11 +6,11 @@ Written by hand: a bar chart is a few rectangles, and matplotlib's import alone 
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-_WIDTH, _HEIGHT = 640, 240
-_LEFT, _BOTTOM, _TOP, _RIGHT = 52, 40, 12, 12
-_ROW, _NAMES = 26, 290
+_WIDTH, _HEIGHT = 440, 220
+_LEFT, _BOTTOM, _TOP, _RIGHT = 46, 42, 12, 26
+_ROW = 42
 _TEXT = "font-size:13px;fill:var(--soft,#555)"
-_TICKS = 5
+_TICKS = 4
 
 
 def histogram(edges: Sequence[int], counts: Sequence[int], *, unit: str, limit: int = 0) -> str:
@@ -40,26 +40,23 @@ def histogram(edges: Sequence[int], counts: Sequence[int], *, unit: str, limit: 
     return _svg("".join(parts), height=_HEIGHT)
 
 
-def bars(rows: Sequence[tuple[str, float, str]]) -> str:
-    """Return one horizontal bar a row: its name, a share of 0 to 1, and the words behind the bar."""
-    wide = _WIDTH - _NAMES - 130
-    most = max((share for _name, share, _said in rows), default=1.0) or 1.0
+def bars(rows: Sequence[tuple[str, float]]) -> str:
+    """Return one bar a row, below its name and before its share, which is from 0 to 1."""
+    wide = _WIDTH - 80
+    most = max((share for _name, share in rows), default=1.0) or 1.0
     parts = []
-    for place, (name, share, said) in enumerate(rows):
-        y = _TOP + place * _ROW
-        parts.append(_text(_NAMES - 10, y + 14, name, anchor="end"))
-        parts.append(
-            f'<rect x="{_NAMES}" y="{y + 2}" width="{max(2.0, wide * share / most):.1f}" height="{_ROW - 9}" '
-            f'style="fill:var(--two,#c2570c)"/>'
-        )
-        parts.append(_text(_NAMES + max(2.0, wide * share / most) + 8, y + 14, said, anchor="start"))
-    return _svg("".join(parts), height=2 * _TOP + _ROW * len(rows))
+    for place, (name, share) in enumerate(rows):
+        y, long = _TOP + place * _ROW, max(2.0, wide * share / most)
+        parts.append(_text(0, y + 10, name, anchor="start"))
+        parts.append(f'<rect x="0" y="{y + 16}" width="{long:.1f}" height="14" style="fill:var(--two,#c2570c)"/>')
+        parts.append(_text(long + 6, y + 28, f"{share:.1%}", anchor="start"))
+    return _svg("".join(parts), height=_TOP + _ROW * len(rows))
 
 
 def parts_of(shares: Sequence[tuple[str, int]], *, unit: str) -> str:
     """Return one bar divided into parts, with their names, numbers and shares below it."""
     total = sum(number for _name, number in shares) or 1
-    wide, x, parts = _WIDTH - 2 * _RIGHT, float(_RIGHT), []
+    wide, x, parts = _WIDTH, 0.0, []
     colours = ("--one,#0b62c4", "--line,#bbb", "--bad,#a4201d", "--four,#8a3fa8")
     for place, (name, number) in enumerate(shares):
         width = wide * number / total
@@ -67,8 +64,8 @@ def parts_of(shares: Sequence[tuple[str, int]], *, unit: str) -> str:
             f'<rect x="{x:.1f}" y="{_TOP}" width="{width:.1f}" height="28" style="fill:var({colours[place]})"/>'
         )
         y = _TOP + 52 + place * 22
-        parts.append(f'<rect x="{_RIGHT}" y="{y - 11}" width="12" height="12" style="fill:var({colours[place]})"/>')
-        parts.append(_text(_RIGHT + 20, y, f"{name}: {number:,} {unit}, {number / total:.1%}", anchor="start"))
+        parts.append(f'<rect x="0" y="{y - 11}" width="12" height="12" style="fill:var({colours[place]})"/>')
+        parts.append(_text(20, y, f"{name}: {number:,} {unit}, {number / total:.1%}", anchor="start"))
         x += width
     return _svg("".join(parts), height=_TOP + 52 + 22 * len(shares))
 

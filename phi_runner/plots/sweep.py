@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SALT = {"svg.hashsalt": "phi_runner"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +36,7 @@ def svg(figure: "Figure") -> str:
     import matplotlib as mpl
 
     text = io.StringIO()
-    with mpl.rc_context(_SALT):
+    with mpl.rc_context({"svg.hashsalt": "phi_runner"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
 

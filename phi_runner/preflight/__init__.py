@@ -1,6 +1,5 @@
 """The data preflight: what is wrong with the rows, found before anything is trained on them."""
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
@@ -58,11 +57,10 @@ def _scan(config: RunConfig, dataset: Dataset, cache: Path, events: StageEvents)
 
     reading = Reading(config=config, dataset=dataset, most=config.preflight.rows)
     total = dataset.train_rows + dataset.test_rows + dataset.dropped_rows
-    with tempfile.TemporaryDirectory(prefix=".scan-", dir=cache) as aside:
-        found = scan(
-            reading, folder=Path(aside), most=config.preflight.examples,
-            on_rows=lambda rows: events.progress(rows, max(total, rows), "rows checked"),
-        )  # fmt: skip
+    found = scan(
+        reading, folder=cache, most=config.preflight.examples,
+        on_rows=lambda rows: events.progress(rows, max(total, rows), "rows checked"),
+    )  # fmt: skip
     return found.values()
 
 

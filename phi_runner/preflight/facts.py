@@ -1,6 +1,7 @@
 """What is kept of each row: fixed numbers in arrays, the text on disk."""
 
 import hashlib
+import uuid
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ class Facts:
     openings: "array[int]" = field(default_factory=lambda: array("Q"))
 
     def __post_init__(self) -> None:
-        self.spool = Spool(self.folder / ".rows")
+        self.spool = Spool(self.folder / f".{uuid.uuid4().hex}.rows")
 
     def __len__(self) -> int:
         return len(self.digests)

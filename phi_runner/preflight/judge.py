@@ -64,7 +64,7 @@ def of_tokens(tokens: TokenCount, config: RunConfig) -> Iterator[Finding]:
     yield Finding(kind="unsupervised", count=tokens.kept - tokens.kept_taught, of=tokens.kept)
     steps = tokens.steps(config)
     rows = f"{left} dialogues pack to {tokens.packed} rows" if tokens.packed < left else f"{tokens.packed} rows"
-    note = f"{rows} of up to {limit} tokens, {steps} steps in {config.train.epochs} epochs"
+    note = f"{rows} of up to {limit} tokens, {steps} steps with train.epochs={config.train.epochs}"
     few = 0 < steps < config.preflight.least_steps
     yield Finding(kind=STEPS, count=int(few), of=1, note=note if steps else "")
 

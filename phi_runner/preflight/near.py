@@ -4,6 +4,7 @@ The signatures are rensa's: it made 260 times as many a second as datasketch (17
 one core), needs nothing else, and the bands can stay on disk, which an index in memory could not for a million rows.
 """
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,10 +38,8 @@ class Signatures:
     _files: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._files = [self._file(band).open("wb") for band in range(BANDS)]
-
-    def _file(self, band: int) -> Path:
-        return self.folder / f".band-{band}"
+        # without a name from the beginning, so that nothing is left of them after a crash
+        self._files = [tempfile.TemporaryFile(dir=self.folder) for _band in range(BANDS)]  # noqa: SIM115 (closed by `close`)
 
     def add(self, text: str) -> None:
         """Add a row's signature."""
@@ -65,17 +64,16 @@ class Signatures:
         """Write what waits."""
         if self._waiting:
             self._write()
-        for stream in self._files:
-            stream.close()
 
     def band(self, number: int) -> "np.ndarray[Any, np.dtype[np.uint32]]":
         """Return one band's part of all signatures."""
-        return np.fromfile(self._file(number), np.uint32).reshape(-1, WIDTH)
+        self._files[number].seek(0)
+        return np.fromfile(self._files[number], np.uint32).reshape(-1, WIDTH)
 
-    def remove(self) -> None:
-        """Remove the files."""
-        for band in range(BANDS):
-            self._file(band).unlink(missing_ok=True)
+    def close(self) -> None:
+        """Free the disk."""
+        for stream in self._files:
+            stream.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

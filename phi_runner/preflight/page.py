@@ -11,10 +11,11 @@ from phi_runner.pages.frame import page as framed
 from phi_runner.pages.pieces import Cell, Text, Tone
 from phi_runner.plots import data as plots
 from phi_runner.preflight.judge import STEPS, Judged, Status, line
-from phi_runner.preflight.kinds import KINDS
+from phi_runner.preflight.kinds import KINDS, Part
 from phi_runner.preflight.result import TokenCount
 from phi_runner.preflight.told import Checked, summary
 
+_BARS = 8
 _TONES = {Status.fine: Tone.good, Status.noted: Tone.plain, Status.warning: Tone.warn, Status.refused: Tone.bad}
 _VERDICTS = {
     Status.fine: "nothing was found", Status.noted: "nothing that is worth a warning was found",
@@ -31,43 +32,43 @@ def page(checked: Checked) -> str:
     sections += _parts(found)
     sections.append(Section(id="rows", title="Rows", body=_rows(checked)))
     if checked.tokens:
-        sections.append(Section(id="tokens", title="Tokens", body=_tokens(checked, checked.tokens)))
+        sections.append(Section(id="tokens", title="Lengths in tokens", body=_tokens(checked, checked.tokens)))
     source = f"{checked.dataset.source}, format {checked.dataset.format}"
     return framed("Data check", sections=sections, subtitle=source, lead=verdict)
 
 
 def _overview(checked: Checked, found: list[Judged]) -> Markup:
     clean = [KINDS[one.finding.kind].title for one in checked.found if not one.finding.count]
-    shown = sorted((one for one in found if one.finding.kind != STEPS), key=lambda one: -one.finding.share)
-    picture = None
-    if shown:
-        shares = [(KINDS[one.finding.kind].title, one.finding.share, f"{one.finding.share:.1%}") for one in shown]
-        picture = pictures.svg(plots.bars(shares), caption="Share of each finding")
-    rows = [_row(one) for one in found]
-    table = pieces.table(("", "finding", "count", "of", "share", "warns at", "refuses at"), rows, stack=True)
+    table = pieces.table(("", "finding", "how many", "share", "bounds"), map(_row, found), stack=True)
+    shown = [one for one in found if one.finding.of > 1 and KINDS[one.finding.kind].part is not Part.tokens]
+    shown.sort(key=lambda one: -one.finding.share)
+    shares = [(KINDS[one.finding.kind].title, one.finding.share) for one in shown[:_BARS]]
+    picture = pictures.svg(plots.bars(shares), caption="The largest shares of rows") if shares else None
     none = pieces.paragraph(f"Looked for and not found: {', '.join(clean)}.", note=True) if clean else None
-    return pieces.join(table if rows else None, picture, none)
+    return pieces.join(table if found else None, pictures.plots(picture) if picture else None, none)
 
 
 def _row(one: Judged) -> tuple[Cell, ...]:
     finding, kind = one.finding, KINDS[one.finding.kind]
     title = pieces.link(kind.title, to=f"#{_anchor(kind.part.name)}")
     if finding.kind == STEPS:
-        return _badge(one), title, None, None, None, None, None
-    of = f"{finding.of:,} {kind.of}"
+        return _badge(one), title, None, None, None
+    bounds = [
+        f"{does} {_from(share)}"
+        for does, share in (("warns", one.bound.warn), ("refuses", one.bound.refuse))
+        if share is not None
+    ]
     return (
         _badge(one),
         title,
-        finding.count,
-        of,
+        f"{finding.count:,} of {finding.of:,} {kind.of}",
         f"{finding.share:.2%}",
-        _bound(one.bound.warn),
-        _bound(one.bound.refuse),
+        ", ".join(bounds),
     )
 
 
-def _bound(share: float | None) -> str:
-    return "never" if share is None else "any" if share == 0 else f"{share:.0%}"
+def _from(share: float) -> str:
+    return f"from {share:.0%}" if share else "from the first"
 
 
 def _badge(one: Judged) -> Markup:
@@ -93,11 +94,14 @@ def _details(one: Judged) -> Markup:
         for example in finding.examples
     ]
     columns = ("row", "says", "other row", "says") if paired else ("row", "says")
+    table = pieces.table(columns, rows, stack=True) if rows else None
+    if table and one.status is Status.noted:
+        table = pieces.folded("Some of these rows", body=table)
     return pieces.join(
         pieces.heading(kind.title),
-        pieces.paragraph(pieces.join(_badge(one), line(one))),
+        pieces.paragraph(pieces.join(_badge(one), line(one).removeprefix(f"{kind.title}: "))),
         pieces.paragraph(f"What to do: {kind.advice}."),
-        pieces.table(columns, rows, stack=True) if rows else None,
+        table,
     )
 
 
@@ -159,6 +163,13 @@ def _token_facts(checked: Checked, tokens: TokenCount) -> Markup:
         ("dialogues cut", f"{tokens.shortened:,} by train.max_length={train.max_length}"),
         ("dialogues dropped", f"{tokens.dropped:,}"),
         ("rows after packing" if train.packing else "rows", f"{tokens.packed:,}"),
-        ("optimiser steps", f"{steps:,} ({train.epochs} epochs, {a_step} rows a step)" if steps else "not known"),
+        (
+            "optimiser steps",
+            f"{steps:,} ({_times(train.epochs)} over the rows, {a_step} a step)" if steps else "not known",
+        ),
     ]
     return pieces.pairs(facts)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -43,5 +43,5 @@ def scan(reading: Reading, *, folder: Path, most: int, on_rows: Callable[[int], 
             turns={str(count): number for count, number in sorted(turns.items())},
         )  # fmt: skip
     finally:
-        signatures.remove()
+        signatures.close()
         facts.close()

@@ -8,6 +8,7 @@ from itertools import pairwise
 _ALONE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Scripts without blanks between words (Thai to Han): each character counts as a word."""
 _WORD = re.compile(rf"[{_ALONE}]|[^\W_{_ALONE}]+|[^\w\s.,;:!?'\"“”‘’«»…()\[\]{{}}-]")  # noqa: RUF001 (quotes are meant)
+_ASCII_WORD = re.compile(r"[a-z0-9]+|[^\w\s.,;:!?'\"()\[\]{}-]")
 _ENDS = " \t\r\n?!.…。？！\"'“”‘’«»"  # noqa: RUF001
 _MOST_WORDS = 5_000
 """Of a text that is longer, the rest does not decide whether it is a duplicate."""
@@ -15,8 +16,9 @@ _MOST_WORDS = 5_000
 
 def words(text: str) -> list[str]:
     """Return the words and signs of a text, without case; punctuation is left out."""
-    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
-    return _WORD.findall(plain.casefold())[:_MOST_WORDS]
+    if text.isascii():
+        return _ASCII_WORD.findall(text.lower())[:_MOST_WORDS]
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())[:_MOST_WORDS]
 
 
 def asked(text: str) -> str:

@@ -91,7 +91,7 @@ def shown(value: float | None, *, unit: str, sign: bool = False) -> str:
     if unit == "share":
         told = f"{100 * value:{plus}.0f} %"
     else:
-        told = f"{value:{plus}.3g}" if unit == "perplexity" else f"{value:{plus}.3f}"
+        told = f"{plus if value > 0 else ''}{pieces.number(value)}" if unit == "perplexity" else f"{value:{plus}.3f}"
     return told.replace("-", _MINUS)
 
 
@@ -114,9 +114,12 @@ def _table(told: list[dict[str, Any]], *, confidence: float | None) -> Markup | 
         before, after = (Right(shown(number(figure, side), unit=unit)) for side in ("before", "after"))
         apart = Right(shown(number(figure, "difference"), unit=unit, sign=True))
         badge = verdict_badge(text(figure, "verdict"))
-        lines.append([text(figure, "name"), before, after, apart, interval(figure), number(figure, "rows"), badge])
-    sure = f"{confidence:.0%} interval" if confidence else "interval"
-    return pieces.table(["figure", "before", "after", "difference", sure, "rows", ""], lines)
+        lines.append(
+            [text(figure, "name"), before, after, apart, Right(interval(figure)), number(figure, "rows"), badge]
+        )
+    columns = ["figure", "before", "after", "difference", f"{confidence or 0:.0%} interval", "rows", ""]
+    known = len(columns) if confidence else 4  # an older version's card has no intervals
+    return pieces.table(columns[:known], [line[:known] for line in lines])
 
 
 def _notes(card: dict[str, Any], told: list[dict[str, Any]]) -> Markup | None:
@@ -137,5 +140,7 @@ def _answers(found: list[dict[str, Any]], *, total: float | None) -> Markup | No
     return pieces.join(
         pieces.heading(f"Answers to {count} held-out prompts"),
         pieces.table(columns, lines[:_OPEN], stack=True),
-        pieces.folded(f"The other {len(more)} answers", body=pieces.table(columns, more, stack=True)) if more else None,
+        pieces.folded(f"The other {len(more)} answers", body=pieces.table(columns, more, stack=True), printed=False)
+        if more
+        else None,
     )

@@ -13,7 +13,12 @@ from phi_runner.report.run_folder import RunFolder, number, table, text
 _PLACES = ("outputs", "plan", "run", "runs")
 _LARGEST_ROWS = 64 * 2**20
 """Bytes of a file of rows that is read to say how many two runs share."""
-_DATA = ("source", "format", "train_rows", "test_rows", "dropped_rows", "content_hash")
+_DATA = {
+    "source": "source", "format": "format", "train_rows": "rows to learn from", "test_rows": "held-out rows",
+    "dropped_rows": "rows left out", "content_hash": "hash of the rows",
+}  # fmt: skip
+_HASH, _WHOLE_HASH = 16, 64
+"""Letters of a hash that are shown, and that it has."""
 _TRAINING = ("parameters", "steps", "loss_first", "loss_last")
 _SPEED = (("tokens_per_s", "tokens per second", 1.0), ("peak_bytes", "peak memory, GiB", 2.0**-30))
 
@@ -61,10 +66,14 @@ def settings(runs: Sequence[RunFolder]) -> list[Row]:
 
 def data(runs: Sequence[RunFolder]) -> list[Row]:
     """Return what each run learnt from, and how many of the first run's rows each has."""
-    found = [{name: run.artifact("data").get(name) for name in _DATA} for run in runs]
+    found = [{name: _short(run.artifact("data").get(field)) for field, name in _DATA.items()} for run in runs]
     told = [row for row in rows_of(found) if any(value is not None for value in row.values)]
     shared = _shared(runs)
     return [*told, Row(name="rows shared with the first run", values=shared)] if shared else told
+
+
+def _short(value: object) -> object:
+    return value[:_HASH] if isinstance(value, str) and len(value) == _WHOLE_HASH else value
 
 
 def _shared(runs: Sequence[RunFolder]) -> tuple[Any, ...]:

@@ -16,13 +16,18 @@ from phi_runner.report.secrets import blotted
 
 _ANSWERS = 100
 _OPEN = 12
+_CURVES = (
+    ("loss", "Training loss", "loss"),
+    ("eval_loss", "Held-out loss", "loss"),
+    ("learning_rate", "Learning rate", "learning rate"),
+)
 
 
 def render(runs: Sequence[RunFolder]) -> str:
     """Return the page of two or more runs, without anything that looks like a key."""
     made = [_runs(runs), _figures(runs), _curves(runs), _settings(runs), _data(runs), _answers(runs), _versions(runs)]
     html = page(
-        " and ".join(run.name for run in runs) if len(runs) < 4 else f"{len(runs)} runs",
+        " and ".join(run.name for run in runs) if len(runs) < 3 else f"{len(runs)} runs",
         subtitle="Runs side by side",
         sections=[section for section in made if section],
         foot=f"Made by phi_runner {__version__}; it needs no network and holds no key.",
@@ -82,17 +87,13 @@ def _figures(runs: Sequence[RunFolder]) -> Section:
 
 def _curves(runs: Sequence[RunFolder]) -> Section | None:
     drawn = []
-    for name, caption in (
-        ("loss", "Training loss"),
-        ("eval_loss", "Held-out loss"),
-        ("learning_rate", "Learning rate"),
-    ):
+    for name, caption, y_label in _CURVES:
         series = [
             Series(label=letter, points=training.points(training.history(run), name), dashed=at % 2 == 1)
             for at, (letter, run) in enumerate(zip(compare.letters(runs), runs, strict=True))
         ]
         if any(one.points for one in series):
-            drawn.append(pictures.svg(lines(series, x_label="optimiser step", y_label=name), caption=caption))
+            drawn.append(pictures.svg(lines(series, x_label="optimiser step", y_label=y_label), caption=caption))
     return Section(id="curves", title="Curves", body=pictures.plots(*drawn)) if drawn else None
 
 
@@ -103,7 +104,9 @@ def _answers(runs: Sequence[RunFolder]) -> Section | None:
     columns = ["prompt", "wanted", *compare.letters(runs)]
     rows = [[_text(one.prompt), _text(one.wanted), *(_text(said) for said in one.answers)] for one in found]
     other = sum(one.differs for one in found)
-    rest = pieces.folded(f"The other {len(rows) - _OPEN} prompts", body=pieces.table(columns, rows[_OPEN:], stack=True))
+    rest = pieces.folded(
+        f"The other {len(rows) - _OPEN} prompts", body=pieces.table(columns, rows[_OPEN:], stack=True), printed=False
+    )
     body = pieces.join(
         pieces.paragraph(f"{other} of {len(found)} prompts that the runs share got another answer."),
         pieces.table(columns, rows[:_OPEN], stack=True),

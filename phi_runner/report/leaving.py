@@ -23,7 +23,7 @@ class Leaving:
     def __init__(self, config: RunConfig, *, folder: Path, events: Events) -> None:
         self._folder = folder
         self._events = events
-        self._made_with = versions.collect(config)
+        self._config = config
         self._warned = False
         self._carefully(VERSIONS_FILE, self._versions)
 
@@ -37,7 +37,9 @@ class Leaving:
 
     def _versions(self) -> None:
         stages = made_of(read(self._folder))
-        write_json(self._folder / VERSIONS_FILE, self._made_with | ({"stages": stages} if stages else {}))
+        write_json(
+            self._folder / VERSIONS_FILE, versions.collect(self._config) | ({"stages": stages} if stages else {})
+        )
 
     def _page(self, failure: BaseException | None) -> None:
         unforeseen = failure is not None and not isinstance(failure, PhiRunnerError | KeyboardInterrupt)

@@ -16,6 +16,8 @@ _TONES = {
 }  # fmt: skip
 _KEY = 12
 _LOG_LINES = 15
+_LONGEST = 140
+"""Letters of a result's summary: a flow's may hold a whole answer, which stands further down."""
 
 
 def status_badge(status: str) -> Markup:
@@ -102,9 +104,13 @@ def _row(stage: StageView) -> list[pieces.Cell]:
         status_badge(stage.status),
         seconds,
         why,
-        stage.summary,
+        card.arrow(_short(stage.summary)),
         key,
     ]
+
+
+def _short(said: str) -> str:
+    return said if len(said) <= _LONGEST else said[: _LONGEST - 1] + "…"
 
 
 def _events(run: RunFolder, kind: str) -> list[dict[str, object]]:

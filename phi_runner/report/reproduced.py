@@ -70,21 +70,25 @@ def surroundings_changed(before: RunFolder, now: RunFolder) -> list[str]:
     return [f"{row.name} {row.values[0] or '(none)'} -> {row.values[1] or '(none)'}" for row in other]
 
 
-def verdicts(before: RunFolder, after: RunFolder, *, stages: Sequence[str]) -> list[StageVerdict]:
-    """Compare the stages' results, file by file."""
-    return [_verdict(before, after, stage=stage) for stage in stages]
+def verdicts(
+    before: RunFolder, after: RunFolder, *, stages: Sequence[str], parts: Mapping[str, Any]
+) -> list[StageVerdict]:
+    """Compare the stages' results, file by file; `parts` is what decides each stage's key now."""
+    return [_verdict(before, after, stage=stage, parts=table(parts.get(stage))) for stage in stages]
 
 
 def _kept(run: RunFolder, stage: str) -> dict[str, Any]:
     return table(table(run.versions.get("stages")).get(stage))
 
 
-def _verdict(before: RunFolder, after: RunFolder, *, stage: str) -> StageVerdict:
+def _verdict(before: RunFolder, after: RunFolder, *, stage: str, parts: dict[str, str]) -> StageVerdict:
     old, new = _kept(before, stage), _kept(after, stage)
+    why = [*_why(before, after, old=table(old.get("parts")), new=table(new.get("parts")) or parts)]
     if not new:
         view = after.stage(stage)
         told = f"it {view.status}: {view.why}" if view and view.why else "it left no result"
-        return StageVerdict(stage=stage, same=False, files=0, what=(told,), why=tuple(_why(before, after, old, new)))
+        why.sort(key=lambda line: not any(word in told for word in line.split()[:2]))  # a failure may name its reason
+        return StageVerdict(stage=stage, same=False, files=0, what=(told,), why=tuple(why))
     files = deciding.other_files(table(old.get("files")), table(new.get("files")))
     figures = deciding.other_figures(table(old.get("result")), table(new.get("result")))
     count = len(table(new.get("files")))
@@ -95,13 +99,11 @@ def _verdict(before: RunFolder, after: RunFolder, *, stage: str) -> StageVerdict
         *figures[:_MOST_FILES],
         *(f"{name} has other bytes" for name in files[:_MOST_FILES] if name != "artifact.json"),
     )
-    return StageVerdict(
-        stage=stage, same=False, files=count, what=what, why=tuple([*row, *_why(before, after, old, new)])
-    )
+    return StageVerdict(stage=stage, same=False, files=count, what=what, why=(*row, *why))
 
 
-def _why(before: RunFolder, after: RunFolder, old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    yield from parts_changed(table(old.get("parts")), table(new.get("parts"))) if new else []
+def _why(before: RunFolder, after: RunFolder, *, old: dict[str, str], new: dict[str, str]) -> Iterator[str]:
+    yield from parts_changed(old, new) if new else []
     yield from _choices(before, after)
     yield from surroundings_changed(before, after)
 

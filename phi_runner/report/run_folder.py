@@ -135,6 +135,7 @@ def number(values: dict[str, Any], name: str) -> float | None:
 
 def read(folder: Path) -> RunFolder:
     """Return what a run folder tells; never raises for what is missing, damaged or of another version."""
+    folder = folder.absolute()  # what is joined to it below may be absolute already
     record, versions = table(read_json(folder / RECORD)), table(read_json(folder / VERSIONS_FILE))
     config = _config(folder)
     named = [(RECORD, record), (CONFIG_FILE, config), (VERSIONS_FILE, versions)]

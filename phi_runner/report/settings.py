@@ -91,4 +91,4 @@ def _everything(run: RunFolder) -> Markup | None:
     if not run.config:
         return None
     rows = [[pieces.word(path), value(found)] for path, found in flattened(run.config).items()]
-    return pieces.folded(f"All {len(rows)} settings", body=pieces.table(["setting", "value"], rows))
+    return pieces.folded(f"All {len(rows)} settings", body=pieces.table(["setting", "value"], rows), printed=False)

@@ -122,7 +122,7 @@ def versions(run: RunFolder) -> Section | None:
     body = pieces.join(
         pieces.pairs(facts),
         pieces.table(["library", "version"], first) if first else None,
-        pieces.folded(f"{len(rest)} more distributions", body=pieces.table(["library", "version"], rest))
+        pieces.folded(f"{len(rest)} more distributions", body=pieces.table(["library", "version"], rest), printed=False)
         if rest
         else None,
         pieces.paragraph("To run it again from nothing and see whether it comes out the same:"),

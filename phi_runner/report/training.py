@@ -1,6 +1,6 @@
 """The training of a run: its curves and what it took."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -13,6 +13,8 @@ from phi_runner.report.run_folder import RunFolder, number, rows, table, text
 
 SHARE = "eval_rewards/accuracies"
 _STEP = "optimiser step"
+_CHOSEN = ("micro_batch", "attention", "gradient_checkpointing", "fused_loss", "optimizer", "compiled", "bf16")
+"""What a training chooses where the settings leave it open."""
 
 
 def history(run: RunFolder) -> list[dict[str, Any]]:
@@ -74,9 +76,19 @@ def section(run: RunFolder) -> Section | None:
     return Section(id="training", title="Training", body=body)
 
 
+def _told(settings: dict[str, Any]) -> Iterator[str]:
+    """Yield what was chosen: switches by their names alone, and only those that are on."""
+    for name, value in settings.items():
+        words = name.replace("_", " ")
+        if value is True:
+            yield words
+        elif value:
+            yield f"{words} {str(value).rpartition('.')[2].lower()}"
+
+
 def _facts(trained: dict[str, Any], measured: dict[str, Any]) -> list[tuple[str, pieces.Cell]]:
     peak = number(measured, "peak_cuda_bytes") or number(measured, "peak_bytes")
-    settings = table(measured.get("settings"))
+    settings = {name: value for name, value in table(measured.get("settings")).items() if name in _CHOSEN}
     kept = "LoRA adapter" if trained.get("adapter") else "whole weights" if trained else None
     return [
         ("starts from", text(trained, "base") or None),
@@ -89,5 +101,5 @@ def _facts(trained: dict[str, Any], measured: dict[str, Any]) -> list[tuple[str,
         ("peak memory", f"{peak / 2**30:.2f} GiB" if peak else None),
         ("tracking run", text(trained, "tracking_run") or None),
         ("job", text(trained, "job") or None),
-        ("chosen on its own", ", ".join(f"{name} {value}" for name, value in settings.items()) if settings else None),
+        ("chosen on its own", ", ".join(_told(settings)) or None),
     ]

@@ -39,7 +39,7 @@ def falls_behind(own: Curve, others: Sequence[Curve], *, pruner: PrunerName, sta
         values = _at(curve, steps)
         study.add_trial(create_trial(value=curve[-1][1], intermediate_values=values))
     trial = create_trial(state=TrialState.RUNNING, intermediate_values=dict(own))
-    return _pruner(pruner, startup=startup, warmup=warmup).prune(study, trial)
+    return bool(_pruner(pruner, startup=startup, warmup=warmup).prune(study, trial))
 
 
 def _pruner(name: PrunerName, *, startup: int, warmup: int) -> "BasePruner":

@@ -55,7 +55,7 @@ def _show(runs: "Sequence[RunFolder]") -> None:
     letters = compare.letters(runs)
     for title, found in (
         ("settings that differ", compare.settings(runs)),
-        ("data", compare.data(runs)),
+        ("data that differ", [row for row in compare.data(runs) if row.differs]),
         ("versions that differ", compare.versions(runs)),
     ):
         if found:
@@ -85,9 +85,11 @@ def _table(
 
 
 def _shown(value: object) -> str:
+    from phi_runner.pages.pieces import number
+
     if value is None:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) and not value.is_integer() else str(value)
+    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 STAGE = Stage(

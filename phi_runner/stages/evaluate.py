@@ -67,7 +67,7 @@ def here(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Scorecard:
     tokenizer = load.tokenizer(trained.model_folder)
     known = assembly.Known(
         decides="preferred" if isinstance(config.train, DpoTrain) else "loss",
-        from_scratch=trained.base == "base", seed=config.seed,
+        from_scratch=_from_scratch(trained), seed=config.seed,
     )  # fmt: skip
     card = assembly.card_of(
         asked, before, after, known=known, rows=rows_of(tokenizer, asked), tokenizer=tokenizer
@@ -95,13 +95,18 @@ def _asked(config: RunConfig, dataset: Dataset, trained: TrainedModel, rundir: R
         file=dataset.test_file,
         prompts=first(dataset.test_file, config.evaluate.prompts),
         compared=pairs.read(dataset.test_file) if dataset.format == RowFormat.preference else [],
-        probe=probe.dialogues(config.evaluate, events=rundir.events),
+        probe=probe.dialogues(config.evaluate, from_scratch=_from_scratch(trained), events=rundir.events),
         tasks=harness.prepare(config.evaluate),
         config=config.evaluate,
         max_length=trained.max_length,
         cache=rundir.outputs / "cache" / "tokens",
         place=device.choose(config.compute, precision=config.train.precision),
     )
+
+
+def _from_scratch(trained: TrainedModel) -> bool:
+    """Say whether the base was made for this training, of random weights."""
+    return trained.base == "base"
 
 
 def _measured(asked: "Asked", trained: TrainedModel, rundir: RunDir, *, label: str) -> "Measures":

@@ -17,6 +17,8 @@ from phi_runner.store import write_json
 _BY_ITSELF = (StageName.data, StageName.train, StageName.evaluate)
 """Stages without effects outside the run's own folder."""
 _ROW = (StageName.infra, *_BY_ITSELF, StageName.register, StageName.deploy, StageName.flow)
+PARTS_FILE = "parts.json"
+"""What decides each result as it is now, written before anything runs."""
 _LOOK_EVERY_S = 0.5
 _MOST = 8
 
@@ -34,7 +36,8 @@ def run(config: RunConfig, _inputs: Inputs, rundir: RunDir) -> None:
     again = rundir.folder / "again"
     changed = _repeat(before, again=again, stages=stages, rundir=rundir)
     after = read(again / "run")
-    found = reproduced.verdicts(before, after, stages=[stage for stage in stages if stage != StageName.infra])
+    compared = [stage for stage in stages if stage != StageName.infra]
+    found = reproduced.verdicts(before, after, stages=compared, parts=table(read_json(again / PARTS_FILE)))
     write_json(
         rundir.folder / reproduced.REPRODUCED_FILE,
         reproduced.as_json(found, of=folder, changed=changed, left=left),
@@ -89,6 +92,9 @@ def _values(before: RunFolder, *, stages: list[StageName], outputs: Path) -> dic
     """Return the settings of the run that is repeated, less what belongs to that call of it alone."""
     passing = ("outputs", "stages", "force", "plan", "limits", "run", "runs", "sweep", "reproduce")
     values = {name: value for name, value in before.config.items() if name not in passing}
+    train, chosen = table(values.get("train")), table(table(before.of_stage("train", "measured.json")).get("settings"))
+    if train and not train.get("micro_batch") and isinstance(chosen.get("micro_batch"), int):
+        values["train"] = train | {"micro_batch": chosen["micro_batch"]}  # a long run finds it by the clock
     tracked_apart = table(before.config.get("tracking")) | {"uri": ""}
     return values | {"stages": [str(stage) for stage in stages], "outputs": str(outputs), "tracking": tracked_apart}
 
@@ -99,7 +105,7 @@ def _repeat(before: RunFolder, *, again: Path, stages: list[StageName], rundir: 
     again.mkdir(parents=True)
     order: dict[str, Any] = {
         "values": _values(before, stages=stages, outputs=again), "kinds": table(before.versions.get("kinds")),
-        "folder": str(again / "run"), "parts_file": str(again / "parts.json"),
+        "folder": str(again / "run"), "parts_file": str(again / PARTS_FILE),
         "overrides": before.record.get("overrides") or [], "recipe": text(before.record, "recipe"),
         "where": text(before.versions, "folder"), "unset": environment.set_here(),
     }  # fmt: skip
@@ -123,7 +129,7 @@ def _repeat(before: RunFolder, *, again: Path, stages: list[StageName], rundir: 
 
 def _changed(before: RunFolder, *, again: Path, stages: list[StageName], rundir: RunDir) -> list[str] | None:
     """Say once, before anything is computed, what has changed since; None while it is not known yet."""
-    now = read_json(again / "parts.json")
+    now = read_json(again / PARTS_FILE)
     after = read(again / "run")
     if now is None or not after.versions:
         return None

@@ -1,7 +1,8 @@
 """The end of a sweep: its leaderboard in the terminal, and beside the trials what is worth keeping."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from phi_runner.config import endings
@@ -20,7 +21,8 @@ def finish(folder: Path, *, asked: Collection[str] | None = None) -> bool:
     `asked` are the ids of the trials of this call; the others in the folder are told apart.
     """
     told = settings.read(folder)
-    found = trials.read(folder) if folder.is_dir() else {}
+    folder.mkdir(parents=True, exist_ok=True)
+    found = trials.read(folder)
     board = leaderboard.of(found, objective=told.compared_by, name=folder.name, asked=_members(folder, asked))
     table.show(board)
     document = board.document()
@@ -33,14 +35,23 @@ def finish(folder: Path, *, asked: Collection[str] | None = None) -> bool:
 
 def _adorn(board: Leaderboard, *, folder: Path, told: Settings) -> None:
     """Leave what people look at; hours of trials are not lost for a plot, so what goes wrong here is only said."""
-    try:
+    recipe = ""
+    with _said("best.yaml was not written"):
+        file = best.write(board, folder=folder)
+        recipe = file.read_text(encoding="utf-8") if file else ""
+    with _said("report.html is not complete"):
         plots = pictures.draw(board, folder=folder)
-        recipe = best.write(board, folder=folder)
-        text = recipe.read_text(encoding="utf-8") if recipe else ""
-        (folder / page.FILE).write_text(page.render(board, plots=plots, recipe=text), encoding="utf-8")
+        (folder / page.FILE).write_text(page.render(board, plots=plots, recipe=recipe), encoding="utf-8")
+    with _said("the sweep's run in the tracker is not complete"):
         _track(board, folder=folder, told=told)
+
+
+@contextmanager
+def _said(what: str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, KeyError, PhiRunnerError) as err:
-        endings.say(f"warning: the sweep's page is not complete ({endings.failure(err)}); leaderboard.json is")
+        endings.say(f"warning: {what}: {endings.failure(err)}")
 
 
 def _track(board: Leaderboard, *, folder: Path, told: Settings) -> None:

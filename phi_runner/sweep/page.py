@@ -55,13 +55,16 @@ def _sections(board: Leaderboard, *, plots: Sequence[Picture], recipe: str) -> I
 
 def _table(board: Leaderboard, rows: Sequence[Row], *, caption: str) -> Markup:
     columns = [title for title in table.columns(board) if title != "status"]
-    found: list[list[Cell | pieces.Text]] = []
+    found: list[list[Cell | pieces.Text | pieces.Right]] = []
+    figures = 2 + len(board.keys)
     for row in rows:
-        cells: list[Cell | pieces.Text] = [*table.cells(row, board=board)[:-1]]
+        told = table.cells(row, board=board)[:-1]
+        cells: list[Cell | pieces.Text | pieces.Right] = [*told[:figures], *map(pieces.Right, told[figures:])]
         cells[1] = pieces.link(row.trial.id[:8], to=f"{row.trial.id}/report.html")
         reused = ", ".join(row.trial.reused)
         status = pieces.badge(row.status, tone=_TONES.get(row.status, Tone.warn))
-        found.append([*cells, status, row.trial.tries or None, reused])
+        cells += [status, row.trial.tries or None, reused]
+        found.append(cells)
     return pieces.table([*columns, "status", "tries", "reused stages"], found, caption=caption)
 
 

@@ -35,7 +35,9 @@ def gain(after: float, *, rows: int = ROWS) -> Figure:
     """Return what its own question saves an answer after training; nothing before."""
     still = ratio([6.0] * rows)
     own = ratio(spread(6.0 - after, rows=rows))
-    return of_gains(QUESTION, "nats that its own question saves", before=(still, still), after=(still, own), chance=CHANCE)
+    return of_gains(
+        QUESTION, "nats that its own question saves", before=(still, still), after=(still, own), chance=CHANCE
+    )
 
 
 def shares(name: str, before: float, after: float, *, rows: int = ROWS) -> Figure:

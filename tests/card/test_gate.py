@@ -27,12 +27,16 @@ def _refusal(made: Card, wanted: Gate) -> str:
 
 def test_a_better_model_passes_and_the_line_has_the_figures() -> None:
     told = gate.hold(card(loss(3.0, 2.0), gain(1.0)), gate=Gate.better, name=NAME)
-    assert told.startswith("passes evaluate.gate=better: held-out loss 3.000 -> 2.000, difference -1.000 (95% interval -1.0")
+    assert told.startswith(
+        "passes evaluate.gate=better: held-out loss 3.000 -> 2.000, difference -1.000 (95% interval -1.0"
+    )
 
 
 def test_a_worse_model_is_refused_in_figures() -> None:
     text = _refusal(card(loss(2.0, 3.0)), Gate.better)
-    assert text.startswith(f"{NAME} is not registered: held-out loss 2.000 -> 3.000, difference +1.000 (95% interval +0.9")
+    assert text.startswith(
+        f"{NAME} is not registered: held-out loss 2.000 -> 3.000, difference +1.000 (95% interval +0.9"
+    )
     assert "smaller train.learning_rate" in text
     assert "not_worse" not in text  # that would refuse it as well
     _refusal(card(loss(2.0, 3.0)), Gate.not_worse)

@@ -1,4 +1,4 @@
-"""A judge over real HTTP: both orders, ties, replies that cannot be read, endpoints that fail, keys that stay secret."""
+"""A judge over real HTTP: both orders, ties, unreadable replies, endpoints that fail, keys that stay secret."""
 
 import json
 import logging
@@ -82,7 +82,9 @@ def _served(bench: Bench) -> Iterator[Bench]:
 
 def _table(count: int = 12, *, after: str = "good") -> list[dict[str, Any]]:
     messages = [{"role": "user", "content": "Who wrote Hamlet?"}]
-    return [{"messages": messages, "wanted": "He did.", "before": f"bad {n}", "after": f"{after} {n}"} for n in range(count)]
+    return [
+        {"messages": messages, "wanted": "He did.", "before": f"bad {n}", "after": f"{after} {n}"} for n in range(count)
+    ]
 
 
 def _judged(bench: Bench, *, table: list[dict[str, Any]] | None = None, **changes: Any) -> Card:

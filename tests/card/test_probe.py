@@ -17,7 +17,7 @@ _SAMPLE = Path(probe.__file__).parents[1] / "data" / "sample.jsonl"
 
 
 def test_the_shipped_text_shares_no_sentence_with_the_sample() -> None:
-    found = probe.dialogues(EvaluateConfig(), events=EVENTS)
+    found = probe.dialogues(EvaluateConfig(), from_scratch=False, events=EVENTS)
     assert len(found) >= 40
     taught = {tuple(words(turn["content"])) for line in _rows() for turn in line["messages"]}
     told = [tuple(words(turn["content"])) for dialogue in found for turn in dialogue]
@@ -32,8 +32,10 @@ def _rows() -> list[dict[str, list[dict[str, str]]]]:
 
 def test_a_file_of_ones_own_in_any_form(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "own.jsonl", [{"prompt": "a?", "completion": "b."}])
-    [dialogue] = probe.dialogues(EvaluateConfig(probe_file=str(file)), events=EVENTS)
+    [dialogue] = probe.dialogues(EvaluateConfig(probe_file=str(file)), from_scratch=False, events=EVENTS)
     assert [turn["content"] for turn in dialogue] == ["a?", "b."]
-    assert probe.dialogues(EvaluateConfig(probe=False, probe_file=str(file)), events=EVENTS) == []
+    assert probe.dialogues(EvaluateConfig(probe=False, probe_file=str(file)), from_scratch=False, events=EVENTS) == []
+    shipped = probe.dialogues(EvaluateConfig(), from_scratch=True, events=EVENTS)
+    assert len(shipped) == 12
     with pytest.raises(DataProblem, match=r"evaluate\.probe_file=.*does not exist"):
-        probe.dialogues(EvaluateConfig(probe_file=str(tmp_path / "no.jsonl")), events=EVENTS)
+        probe.dialogues(EvaluateConfig(probe_file=str(tmp_path / "no.jsonl")), from_scratch=False, events=EVENTS)

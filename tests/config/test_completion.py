@@ -51,10 +51,15 @@ def test_what_may_follow(typed: str, offered: str) -> None:
 
 def test_every_setting_is_reached_part_by_part() -> None:
     words = vocabulary()
+    asked: dict[tuple[str, ...], set[str]] = {}
     for key in words.keys.values():
         if not key.is_table:
-            choice = [f"{key.group}={words.options_of(key)[0]}"] if key.kinds else []
-            assert f"{key.path}=" in candidates([*choice, key.path]), key.path
+            choice = (f"{key.group}={words.options_of(key)[0]}",) if key.kinds else ()
+            before = key.path[: key.path.rfind(".") + 1]
+            asked.setdefault((*choice, before), set()).add(f"{key.path}=")
+    assert len(asked) > 10
+    missing = {typed: left for typed, wanted in asked.items() if (left := wanted - {*candidates(typed)})}
+    assert missing == {}
 
 
 @pytest.mark.parametrize("asked", [[], ["install=csh"], ["instal=bash"]])

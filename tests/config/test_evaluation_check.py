@@ -1,6 +1,7 @@
 """What the before/after card would miss is said before training."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,13 +42,17 @@ def test_a_judge_that_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert _said(tmp_path, broken, stage=StageName.data) == []
 
 
-def test_tasks_by_the_names_that_their_files_give(tmp_path: Path) -> None:
-    pytest.importorskip("lm_eval")
+def test_tasks_by_the_names_that_their_files_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = tmp_path / "lm_eval" / "tasks"
+    harness.mkdir(parents=True)
+    (harness / "arc.yaml").write_text("task: arc_easy\n")
+    found = SimpleNamespace(origin=str(harness.parent / "__init__.py"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: found)
     (tmp_path / "a.yaml").write_text("task: capitals\ntag:\n  - geography\n  - easy\n")
     (tmp_path / "b.yaml").write_text("group: world\ntask:\n  - capitals\n")
     (tmp_path / "_c_yaml").write_text('"tag": [maps, charts]\n')
     folder = str(tmp_path)
-    for name in ("capitals", "geography", "easy", "world", "maps", "charts"):
+    for name in ("arc_easy", "capitals", "geography", "easy", "world", "maps", "charts"):
         assert _said(tmp_path, EvaluateConfig(tasks=[name], tasks_folder=folder)) == []
     [problem] = _said(tmp_path, EvaluateConfig(tasks=["arc_esy"], tasks_folder=folder))
     assert "there is no task 'arc_esy'" in problem

@@ -30,7 +30,7 @@ class Stages:
         self.performed.append((config, folder, overrides, trial))
         return None
 
-    def sweep_table(self, folder: Path) -> bool:
+    def sweep_table(self, folder: Path, *, asked: list[str]) -> bool:
         raise AssertionError(f"Hydra made trials in {folder}")
 
 

@@ -1,6 +1,7 @@
 """A folder in which everything exists that the documentation's commands name, on a machine that has everything."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,21 +9,17 @@ import pytest
 from phi_runner.config import cuda
 from tests.docs import pages
 
-_FILES = (
-    "chats.jsonl",
-    "pairs.jsonl",
-    "rows.jsonl",
-    "chats.csv",
-    "held_out.csv",
-    "outputs/feedback/phi-endpoint.jsonl",
-)
+_FILE = re.compile(r"=([\w./-]+\.(?:jsonl|csv|parquet))\b")
+_RUNS = re.compile(r" runs?=\[?([\w./,-]+)")
 
 
 @pytest.fixture
 def everything_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in a folder with the files and the FOLDER that commands name, eight devices, Slurm and an account."""
+    """Work in a folder with the files, runs and the FOLDER that commands name, eight devices, Slurm and an account."""
     monkeypatch.chdir(tmp_path)
-    for name in _FILES:
+    commands = "\n".join(command for page in pages.PAGES for command in pages.commands(page))
+    runs = {f"outputs/runs/{Path(run).name}" for named in _RUNS.findall(commands) for run in named.split(",")}
+    for name in (*_FILE.findall(commands), *(f"{run}/run.json" for run in runs)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text('{"messages": []}\n')
     model = tmp_path / "FOLDER"
@@ -37,6 +34,7 @@ def everything_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sbatch.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(sbatch.parent), prepend=":")
     monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", "00000000-0000-0000-0000-000000000001")
+    monkeypatch.setenv("OPENAI_API_KEY", "a judge's key")
     monkeypatch.setattr(cuda, "_found", lambda: 8)
     return tmp_path
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
-_STARTS = ("python -m phi_runner", "phi-runner ", "... ")
+_COMMAND = re.compile(r"python -m phi_runner|phi-runner |\.\.\. (.* )?[+\w./]+=")
 
 
 class Block(NamedTuple):
@@ -41,7 +41,7 @@ def commands(page: Path) -> Iterator[str]:
     """
     lines = (line.strip().removeprefix("$ ") for line in text(page).replace("\\\n", " ").splitlines())
     for line in (*lines, *inline(page)):
-        if line.startswith(_STARTS) and not re.search(r"[A-Z]=|\[FLAGS\]|⇥| [A-Z]+ ", line.partition("#")[0]):
+        if _COMMAND.match(line) and not re.search(r"[A-Z]=|\[FLAGS\]|⇥| [A-Z]+ ", line.partition("#")[0]):
             yield line
 
 

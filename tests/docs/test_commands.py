@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from phi_runner.config import flags, hydra
+from phi_runner.config import completion, flags, hydra
 from phi_runner.config.precheck import precheck
 from phi_runner.errors import PhiRunnerError
 from tests.docs import pages
@@ -65,6 +65,13 @@ def test_every_command_passes_the_check() -> None:
         except PhiRunnerError as err:
             refused[command] = str(err)
     assert refused == {}
+
+
+def test_a_tab_does_what_is_shown() -> None:
+    shown = re.findall(r"^\$ (\S.*)⇥ +(.+)$", pages.text(pages.ROOT / "docs" / "command_line.md"), re.MULTILINE)
+    assert len(shown) == 3
+    for typed, offered in shown:
+        assert completion.candidates(words(typed)) == offered.split()
 
 
 def test_every_target_of_make_is_there() -> None:

@@ -1,5 +1,6 @@
 """Every setting, preset, recipe and path that a page names is there, and every value shown fits its setting."""
 
+import fnmatch
 import re
 import shlex
 from collections.abc import Iterator
@@ -9,9 +10,11 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from phi_runner.config import hydra, places
+from phi_runner.config import hydra
 from phi_runner.config.schema import SCHEMAS, RunConfig
+from phi_runner.config.typed import Sweep
 from phi_runner.config.vocabulary import RECIPE, Key, Vocabulary, vocabulary
+from scripts.docs import presets
 from tests.docs import pages
 
 _OVERRIDE = re.compile(r"(\+\+?|~)?([a-z][\w./]*)=(.*)", re.DOTALL)
@@ -56,6 +59,9 @@ def problem(text: str, words: Vocabulary) -> str:
         return ""
     options = _options(name, words)
     if options:
+        pattern = re.fullmatch(r"glob\((.+)\)", value)
+        if pattern:
+            return "" if fnmatch.filter(options, pattern[1]) else f"{text} matches nothing"
         asked = [option for option in re.split(r"[,|]", value) if not _PLACEHOLDER.fullmatch(option)]
         return next((f"{name} has no option {option}" for option in asked if option not in options), "")
     if words.open_parent(name):
@@ -65,14 +71,18 @@ def problem(text: str, words: Vocabulary) -> str:
 
 def _options(name: str, words: Vocabulary) -> set[str]:
     if name.startswith("hydra/"):
-        return {*places.presets(name), "basic"}
+        return {*(preset.name for preset in presets.of(name)), "basic"}
     return {*words.groups.get(name, ()), "mine"} if name in (*SCHEMAS, RECIPE) else set()
 
 
 def _unfit(key: Key, text: str, words: Vocabulary) -> str:
     """Say that a value does not fit the type of its setting in any kind of the group that has it."""
     typed = hydra.parse(text.replace("|", ","), words)
-    if typed is None or any(_PLACEHOLDER.fullmatch(str(value)) for value in typed.values):
+    if (
+        typed is None
+        or typed.sweep is Sweep.interval
+        or any(_PLACEHOLDER.fullmatch(str(value)) for value in typed.values)
+    ):
         return ""
     group, _, name = key.path.partition(".")
     schemas = [SCHEMAS[group][kind] for kind in key.kinds] or [RunConfig]
@@ -102,5 +112,11 @@ def test_every_path_of_the_project_is_there(page: Path) -> None:
     tops = {"phi_runner", "conf", "recipes", "docs", "tests", "scripts", "benchmarks"}
     ours = tops | {item.name for item in package.iterdir()}
     named = {code for code in pages.inline(page) if _PATH.fullmatch(code) and code.partition("/")[0] in ours}
-    named = {name for name in named if "/" in name or name.endswith(".py")}
+    named = {name for name in named if ("/" in name or name.endswith(".py")) and "..." not in name}
     assert [name for name in sorted(named) if not any((*pages.ROOT.glob(name), *package.glob(name)))] == []
+
+
+def test_every_module_that_the_architecture_names_is_there() -> None:
+    named = {code for code in pages.inline(pages.ROOT / "docs" / "architecture.md") if re.fullmatch(r"\w+\.py", code)}
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not any((pages.ROOT / "phi_runner").rglob(name))] == []

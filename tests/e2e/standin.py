@@ -66,10 +66,6 @@ def invent(kept: Path) -> None:
         "parameters": 110592, "steps": 1, "loss_first": 6.0, "loss_last": 1.0, "template_hash": "a" * 64,
         "data_hash": "b" * 64, "tracking_run": "", "job": "", "job_output": "", "in_cloud": False,
     }  # fmt: skip
-    measured = {
-        "rows": 5, "loss_before": 6.0, "loss_after": 1.0, "perplexity_before": 403.0, "perplexity_after": 2.7,
-        "prompts": 4, "exact_before": 0.0, "exact_after": 1.0, "preferred_before": None, "preferred_after": None,
-    }  # fmt: skip
     files = {
         "train/--summary/artifact.json": json.dumps(trained),
         "train/--summary/history.json": json.dumps([{"step": 1.0, "loss": 1.0}]),
@@ -80,13 +76,30 @@ def invent(kept: Path) -> None:
         "train/--model-output/MLmodel": "flavors: {}\n",
         "train/--checkpoints/none": "",
         "train/log": "",
-        "evaluate/--summary/artifact.json": json.dumps(measured),
-        "evaluate/--summary/answers.jsonl": "{}\n",
+        "evaluate/--summary/artifact.json": json.dumps(_measured(kept)),
+        "evaluate/--summary/card.json": (kept / "card.json").read_text(encoding="utf-8"),
+        "evaluate/--summary/answers.jsonl": "",
         "evaluate/log": "",
     }
     for name, text in files.items():
         (kept / name).parent.mkdir(parents=True, exist_ok=True)
         (kept / name).write_text(text, encoding="utf-8")
+
+
+def _measured(kept: Path) -> dict[str, Any]:
+    """Return the result of a measurement that says better, and leave its card in `kept`."""
+    from phi_runner import task
+    from phi_runner.artifacts import Scorecard
+    from phi_runner.card import content
+    from tests.card.cards import card, loss
+
+    content.write(card(loss(6.0, 1.0)), folder=kept)
+    return task.fields_of(
+        Scorecard(
+            folder=kept, rows=5, loss_before=6.0, loss_after=1.0, perplexity_before=403.0, perplexity_after=2.7,
+            prompts=4, exact_before=0.0, exact_after=1.0, verdict="better",
+        )
+    )  # fmt: skip
 
 
 class _Answerer(BaseHTTPRequestHandler):

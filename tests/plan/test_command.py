@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from phi_runner.config import endings, flags
+from phi_runner.config import endings, flags, planning
 from phi_runner.config.launch import launch
+from phi_runner.config.precheck import precheck
 from phi_runner.plan import answer
 
 _SUBSCRIPTION = "azure.subscription=11111111-2222-3333-4444-555555555555"
@@ -133,8 +134,6 @@ def test_a_limit_that_is_exceeded_is_told_by_the_plan(capsys: pytest.CaptureFixt
     assert "limits.max_hours=1e-06 is exceeded: the run needs about" in " ".join(capsys.readouterr().out.split())
 
 
-def test_many_trials_are_planned_up_to_a_hundred(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["-m", "+recipe=check_data", "seed=range(0,6)", "data.take=1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18"]
-    assert typed(*words, "plan=json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["trials"], len(found["plans"])) == (108, 100)
+def test_of_very_many_trials_the_first_are_planned() -> None:
+    checked = precheck(flags.read(["-m", "+recipe=check_data", f"seed=range(0,{planning.MOST + 1})", "plan=true"]))
+    assert (checked.trials, len(checked.asked)) == (planning.MOST + 1, planning.MOST)

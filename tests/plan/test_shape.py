@@ -131,7 +131,7 @@ def test_a_nano_models_vocabulary_is_an_upper_bound_until_it_was_trained(tmp_pat
 @pytest.mark.parametrize(
     ("overrides", "written", "said"),
     [
-        ("model=phi3_mini_4k model.repo=someone/unheard-of", None, "the size of someone/unheard-of: no preset names it"),
+        ("model=phi3_mini_4k model.repo=someone/unheard-of", None, "someone/unheard-of: no preset names it"),
         ("model=local model.path={folder}", None, "config.json cannot be read"),
         ("model=local model.path={folder}", "{}", "is of type None, not phi3"),
         ("model=local model.path={folder}", '{"model_type": "phi3", "hidden_size": "wide"}', "cannot be read"),
