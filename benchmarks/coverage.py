@@ -119,7 +119,7 @@ def _holds(found: Interval, truth: float) -> bool:
 
 
 def main() -> None:
-    """Print for each distribution and number of rows how many intervals hold the truth, and their width, by each way."""
+    """Print for each distribution and number of rows how many intervals hold the truth, and how wide they are."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=1000, help="data sets of each kind and size")
     parser.add_argument("--resamples", type=int, default=1000)

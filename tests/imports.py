@@ -6,8 +6,9 @@ from pathlib import Path
 _ROOT = Path(__file__).resolve().parents[1]
 _HARMLESS = (
     *("__init__.py", "artifacts.py", "errors.py", "events.py", "processes.py", "config/", "store.py"),
-    *("stages/stage.py", "tracking.py", "environment.py", "locks.py"),
+    *("stages/stage.py", "tracking/", "environment.py", "locks.py", "machine.py"),
     *("stages/records.py", "search/", "sweep/"),  # where a training is recorded, and whether a sweep gives it up
+    *("preflight/", "pages/", "plots/"),  # what looks at a result that is made
     *("azureml/", "compute/", "ledger.py"),  # where a stage is performed: the node runs the very same stage code
 )
 """Modules that carry results, words and metrics but decide no byte of a result (register names tracking itself)."""

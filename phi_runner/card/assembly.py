@@ -6,7 +6,7 @@ from typing import Any
 
 from phi_runner.card import words
 from phi_runner.card.content import Card
-from phi_runner.card.figures import Figure, Verdict, of_gains, of_losses, of_scores, perplexity_of
+from phi_runner.card.figures import QUESTION, Figure, Verdict, of_gains, of_losses, of_scores, perplexity_of
 from phi_runner.card.intervals import Chance, Ratio
 from phi_runner.card.measuring import Asked, Measures
 from phi_runner.card.question import last_answer
@@ -17,7 +17,6 @@ from phi_runner.errors import EvaluateFailed
 from phi_runner.model.measure import Losses
 from phi_runner.model.tokens import TokenRows
 
-QUESTION = "question_gain"
 _ANSWERED: tuple[tuple[str, str, Callable[[str, str], float]], ...] = (
     ("exact", "answers that are the data's, word for word", words.exact),
     ("token_f1", "words shared with the data's answer (F1)", words.token_f1),

@@ -14,6 +14,8 @@ _WORTH_SAYING = {"nats": 0.005, "share": 0.001, "score": 0.0}
 _SMALL = {"nats": 0.1, "share": 0.1, "score": math.inf}
 """An interval around zero that reaches further than this rules nothing out: it is no sign of no change."""
 
+QUESTION = "question_gain"
+
 
 class Verdict(StrEnum):
     """What a difference and its interval mean."""

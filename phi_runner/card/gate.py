@@ -2,9 +2,8 @@
 
 from typing import assert_never
 
-from phi_runner.card.assembly import QUESTION
 from phi_runner.card.content import Card
-from phi_runner.card.figures import Figure, Verdict
+from phi_runner.card.figures import QUESTION, Figure, Verdict
 from phi_runner.card.wording import number, said
 from phi_runner.config.schema import Gate
 from phi_runner.errors import GateRefused

@@ -9,11 +9,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from phi_runner.config import typo
-from phi_runner.config.schema import EvaluateConfig, JudgeConfig, RunConfig, StageName
+from phi_runner.config.schema import CatalogTrain, EvaluateConfig, JudgeConfig, RunConfig, StageName
 
 _ASKED = re.compile(r"(?m)^[\"']?(?:task|group|tag)[\"']?:[ \t]*[\"']?([^\s\"'\[{#-][^\s\"'\[{#]*)")
 _LISTED = re.compile(r"(?m)^[\"']?tag[\"']?:[ \t]*(?:\[([^\]]*)\]|((?:\n[ \t]*-[^\n]*)+))")
 _WORD = re.compile(r"[\w./+-]+")
+
+
+def unmeasured(config: RunConfig) -> str:
+    """Say that a model of the catalog's fine-tune, or of a sweep's trial, cannot be opened here, or nothing."""
+    if config.sweep.grid:
+        return "a sweep's trials measure themselves"
+    return "train=azure_catalog leaves its model in Azure" if isinstance(config.train, CatalogTrain) else ""
 
 
 def problems(config: RunConfig) -> Iterator[str]:

@@ -99,8 +99,8 @@ def quieten(name: str) -> None:
     if name == "ray":
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         logging.getLogger("ray").setLevel(logging.ERROR)
-    elif name.startswith("submitit"):  # it repeats each minute that a cluster keeps no accounts of its jobs
-        logging.getLogger("submitit").setLevel(logging.ERROR)
+    elif name.startswith("submitit"):  # it repeats that a cluster keeps no accounts; its import sets the level anew
+        logging.getLogger("submitit").addFilter(lambda record: record.levelno >= logging.ERROR)
 
 
 def end(notices: Iterable[Notice], *, sweep: Path, since: float) -> None:

@@ -69,9 +69,9 @@ def kept(architecture: Architecture, train: TrainConfig, *, bf16: bool, cuda: bo
     head = architecture.hidden_size // architecture.heads
     adapters = trains_adapters(train)
     norm = FP32 * architecture.hidden_size * (1 if adapters else 2)  # a frozen scale does not need what it scales
-    layer = 2 * (norm + FP32) + _attention(architecture, width=width, cuda=cuda) + 3 * width * _up(architecture)
+    layer: float = 2 * (norm + FP32) + _attention(architecture, width=width, cuda=cuda) + 3 * width * _up(architecture)
     layer += _adapted(architecture, train, width=width) if adapters else _inputs(architecture, width=width)
-    around = norm + FP32 + 2 * FP32 * int(head * architecture.partial_rotary) + _POSITION
+    around: float = norm + FP32 + 2 * FP32 * int(head * architecture.partial_rotary) + _POSITION
     around -= _before_the_first_adapter(architecture, train) if adapters else 0
     return Kept(
         fixed=_copies(architecture, train, bf16=bf16), layer=layer, around=around, layers=architecture.layers,

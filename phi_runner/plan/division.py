@@ -1,5 +1,6 @@
 """How the runner will divide a step: rows at once, checkpointing, attention and loss; its own rules, asked early."""
 
+import math
 from dataclasses import dataclass, fields, replace
 
 from phi_runner.config.schema import (
@@ -21,6 +22,8 @@ from phi_runner.plan.place import Place
 from phi_runner.plan.shape import Shape, trains_adapters
 from phi_runner.plan.text import Text
 
+_SPREAD = 1.0
+"""Chance adds this much of the distance to the longest row, by the root of the rows, in the fullest of many batches."""
 _PAIR = 2
 """Rows of a preference pair."""
 
@@ -31,6 +34,9 @@ class Division:
 
     rows: int
     row_tokens: float
+    """Of the longest."""
+    tokens: float
+    """At once, in the fullest micro-batch."""
     step_rows: int
     """Of one process."""
     checkpointed: bool
@@ -58,9 +64,18 @@ def divide(config: RunConfig, shape: Shape, counts: Counts, place: Place, text: 
     checkpointed, fitting, refused = _room(config, shape, counts, place, step=step, row_tokens=longest)
     size = rule(train, cpu=not place.cuda, rows=step, row_tokens=max(1, int(long)), fitting=fitting)
     return Division(
-        rows=size, row_tokens=longest, step_rows=step, checkpointed=checkpointed, kept=measured, refused=refused,
+        rows=size, row_tokens=longest, tokens=_at_once(train, size, longest, text), step_rows=step,
+        checkpointed=checkpointed, kept=measured, refused=refused,
         fused_loss=fused(train, cuda=place.cuda),
     )  # fmt: skip
+
+
+def _at_once(train: TrainConfig, rows: int, longest: float, text: Text | Missing) -> float:
+    """Return the tokens of a full micro-batch: where rows lie end to end, long ones meet short ones."""
+    if isinstance(text, Missing) or train.packing or not end_to_end(train):
+        return rows * longest
+    mean = min(longest, text.tokens / text.rows)
+    return min(rows * longest, rows * mean + _SPREAD * (longest - mean) * math.sqrt(rows))
 
 
 def _lengths(config: RunConfig, text: Text | Missing) -> tuple[float, float]:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     """One trial."""

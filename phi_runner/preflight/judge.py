@@ -42,14 +42,17 @@ def judged(findings: list[Finding], config: RunConfig) -> list[Judged]:
 
 
 def _judged(finding: Finding, config: RunConfig) -> Judged:
-    bound = Bound(warn=0.0) if finding.kind == STEPS else getattr(config.preflight, finding.kind)
+    if finding.kind == STEPS:
+        status = Status.warning if finding.count else Status.fine
+        return Judged(finding=finding, bound=Bound(warn=0.0), status=status)
+    bound: Bound = getattr(config.preflight, finding.kind)
+    # a bound that was typed is meant as it stands
+    default = bound == getattr(type(config.preflight)(), finding.kind)
+    meant = default and isinstance(config.data, SampleData) and finding.kind in _MEANT
     status = Status.noted if finding.count else Status.fine
-    meant = isinstance(config.data, SampleData) and finding.kind in _MEANT
     if finding.count and not meant:
         if bound.warn is not None and finding.share >= bound.warn:
             status = Status.warning
-        # a default must not end a run over a handful of rows; a bound that was typed is meant as it stands
-        default = getattr(type(config.preflight)(), finding.kind, None) == bound
         if bound.refuse is not None and finding.share >= bound.refuse and not (default and finding.of < _LEAST_ROWS):
             status = Status.refused
     return Judged(finding=finding, bound=bound, status=status)

@@ -1,7 +1,20 @@
 """The stages, in the order in which data flows through them: the one visible list of what a run can do."""
 
 from phi_runner.config.schema import RunConfig
-from phi_runner.stages import chat, compare, data, deploy, evaluate, flow, infra, register, reproduce, sweep, teardown, train
+from phi_runner.stages import (
+    chat,
+    compare,
+    data,
+    deploy,
+    evaluate,
+    flow,
+    infra,
+    register,
+    reproduce,
+    sweep,
+    teardown,
+    train,
+)
 from phi_runner.stages.stage import Stage
 
 STAGES: tuple[Stage, ...] = (

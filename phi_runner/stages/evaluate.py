@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi_runner.artifacts import ANSWERS_FILE, Dataset, Scorecard, TrainedModel
+from phi_runner.config.evaluation_check import unmeasured
 from phi_runner.config.schema import (
     AzureCompute,
-    CatalogTrain,
     CpuCompute,
     DpoTrain,
     GpuCompute,
@@ -225,13 +225,6 @@ def harness_version(config: RunConfig) -> dict[str, str]:
         return {}
 
 
-def skip(config: RunConfig) -> str:
-    """Say that a model of the catalog's fine-tune, or of a sweep's trial, cannot be opened here."""
-    if config.sweep.grid:
-        return "a sweep's trials measure themselves"
-    return "train=azure_catalog leaves its model in Azure" if isinstance(config.train, CatalogTrain) else ""
-
-
 STAGE = Stage(
     name=StageName.evaluate,
     about="measures both models on the same held-out rows: the before/after card",
@@ -239,7 +232,7 @@ STAGE = Stage(
     produces=Scorecard,
     reads=lambda _config: (StageName.data, StageName.train),
     uses=lambda config: (StageName.infra,) if isinstance(config.compute, AzureCompute) else (),
-    skip=skip,
+    skip=unmeasured,
     config_parts=("evaluate", "seed"),
     undecided=(
         "evaluate.gate",
@@ -251,6 +244,7 @@ STAGE = Stage(
     local_inputs=local_inputs,
     code=(
         "card",
+        "data",
         "model/answering.py",
         "model/device.py",
         "model/engines",

@@ -10,9 +10,9 @@ from phi_runner import __version__
 from phi_runner.artifacts import ANSWERS_FILE, Artifact, Registered, Scorecard, TrainedModel
 from phi_runner.azureml.environment import model_requirements, pins
 from phi_runner.config import clouds
+from phi_runner.config.evaluation_check import unmeasured
 from phi_runner.config.schema import Gate, RunConfig, StageName
 from phi_runner.errors import GateRefused, MissingInput
-from phi_runner.stages import evaluate
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 from phi_runner.template import template_hash
 from phi_runner.tracking import alias_points_to, uri_of
@@ -46,9 +46,7 @@ def _pass_gate(config: RunConfig, inputs: Inputs, rundir: RunDir) -> None:
         return
     measured = _measured(config, inputs)
     if measured is None:
-        rundir.events.warn(
-            f"nobody has measured the model ({evaluate.skip(config)}): evaluate.gate={wanted} is not asked"
-        )
+        rundir.events.warn(f"nobody has measured the model ({unmeasured(config)}): evaluate.gate={wanted} is not asked")
         return
     card = content.read(measured.folder)
     if card is None:
@@ -267,7 +265,7 @@ def place(config: RunConfig) -> str:
 def reads(config: RunConfig) -> tuple[StageName, ...]:
     """Name the results to read: the card where there can be one and the gate asks for it, or it is made in this run."""
     wanted = config.evaluate.gate is not Gate.never or StageName.evaluate in config.stages
-    measured = wanted and not evaluate.skip(config)
+    measured = wanted and not unmeasured(config)
     return (StageName.train, StageName.evaluate) if measured else (StageName.train,)
 
 
@@ -281,7 +279,12 @@ STAGE = Stage(
     place=place,
     config_parts=("register", "tracking", "evaluate.gate"),
     code=(
-        "card",
+        "card/__init__.py",
+        "card/content.py",
+        "card/figures.py",
+        "card/gate.py",
+        "card/intervals.py",
+        "card/wording.py",
         "model/answering.py",
         "model/engines",
         "model/fingerprint.py",
@@ -290,7 +293,7 @@ STAGE = Stage(
         "model/parity.py",
         "model/templates",
         "model/tokenizer.py",
-        "tracking.py",
+        "tracking",
         "template.py",
         "stages/register.py",
     ),

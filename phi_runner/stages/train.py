@@ -26,7 +26,7 @@ from phi_runner.config.schema import (
 )
 from phi_runner.errors import ConfigProblem, TrainFailed
 from phi_runner.rank import Rank
-from phi_runner.stages import records
+from phi_runner.stages.records import open_run
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 from phi_runner.stages.streamed import learnt as learnt_while_read
 from phi_runner.sweep import pruning
@@ -73,7 +73,7 @@ def _on_this_machine(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Train
         return here(config, inputs, rundir)
     dataset = inputs.get(StageName.data, Dataset)
     # Opened here: a process that is lost then leaves no half-made tracker.
-    tracked = records.open_run(config, dataset, rundir)
+    tracked = open_run(config, dataset, rundir)
     try:
         return torchrun.train(config, dataset, count=count, rundir=rundir)
     except (Exception, KeyboardInterrupt) as err:
@@ -86,7 +86,7 @@ def _in_azure(config: RunConfig, inputs: Inputs, rundir: RunDir) -> TrainedModel
     from phi_runner.compute import azure
 
     dataset = inputs.get(StageName.data, Dataset)
-    tracked = records.open_run(config, dataset, rundir)
+    tracked = open_run(config, dataset, rundir)
     try:
         trained = azure.train(config, dataset, rundir=rundir)
     except (Exception, KeyboardInterrupt) as err:
@@ -129,7 +129,7 @@ def _train(config: RunConfig, dataset: Dataset, rundir: RunDir, *, place: "Devic
         fit = _compared(config, dataset, start.tokenizer, rundir, train=config.train)
     else:
         fit = _learnt(config, dataset, start.tokenizer, rundir)
-    tracked = records.open_run(config, dataset, rundir)
+    tracked = open_run(config, dataset, rundir)
     try:
         training = fit(
             start.model, start.tokenizer, device=place, seed=config.seed, folder=rundir.scratch / _CHECKPOINTS,

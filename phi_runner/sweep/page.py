@@ -77,6 +77,8 @@ def _recipe(text: str) -> Markup:
 
 
 def _lost(rows: Sequence[Row]) -> Markup:
-    found = [[row.trial.id[:8], in_words(row.trial.values), row.status, pieces.Text(row.trial.error)] for row in rows]
+    found: list[list[Cell | pieces.Text]] = [
+        [row.trial.id[:8], in_words(row.trial.values), row.status, pieces.Text(row.trial.error)] for row in rows
+    ]
     told = pieces.paragraph("The same command tries the failed ones again; pruned ones count as finished.", note=True)
     return pieces.join(pieces.table(["trial", "tried", "status", "why"], found, stack=True), told)

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phi_runner.search.importance import importances
 from phi_runner.sweep.leaderboard import Leaderboard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +31,7 @@ def draw(board: Leaderboard, *, folder: Path) -> list[Picture]:
     return found
 
 
-def _figures(board: Leaderboard) -> "Iterator[tuple[str, str, Figure]]":
+def _figures(board: Leaderboard) -> "Iterator[tuple[str, str, Any]]":
     from phi_runner.plots import sweep
     from phi_runner.plots.parallel import parallel
 

@@ -97,7 +97,7 @@ def main() -> int:
     pages = read(site)
     links = sum(len(document.links) + len(document.loaded) for document in pages.values())
     print(f"{len(pages)} pages, {links} links, {sum(len(page.anchors) for page in pages.values())} anchors checked")
-    return 1 if wrong else 0
+    return 1 if wrong or not pages else 0
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from phi_runner.card.assembly import QUESTION, judged_by
+from phi_runner.card.assembly import judged_by
 from phi_runner.card.content import Card
-from phi_runner.card.figures import Figure, Verdict, of_gains, of_losses, of_scores, perplexity_of
+from phi_runner.card.figures import QUESTION, Figure, Verdict, of_gains, of_losses, of_scores, perplexity_of
 from phi_runner.card.intervals import Chance, Ratio
 
 CHANCE = Chance(0.95, 1000, 0)

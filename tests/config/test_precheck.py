@@ -79,7 +79,11 @@ def test_what_is_told_is_kept_word_for_word(told: dict[str, PhiRunnerError]) -> 
 def test_every_shipped_recipe_passes(recipe: str, empty_folder: Path, tiny_model: Path) -> None:
     pairs = empty_folder.with_name("pairs.jsonl")
     pairs.touch()
+    run = empty_folder.with_name("run")
+    (run / ".hydra").mkdir(parents=True, exist_ok=True)
     typed = {
+        "compare": f"runs=[{run},{run}]",
+        "reproduce": f"run={run}",
         "tutorial_foundry": "azure=rehearsal",
         "dpo": f"data.train_file={pairs} model.path={tiny_model} train.max_length=512",
     }

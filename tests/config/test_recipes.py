@@ -13,7 +13,11 @@ from tests.golden import FOLDER, golden
 RECIPES = sorted(file.stem for file in places.folder("recipes").glob("*.yaml"))
 
 
-NEEDS = {"dpo": "data.train_file=pairs.jsonl model.path=trained train.max_length=512"}
+NEEDS = {
+    "dpo": "data.train_file=pairs.jsonl model.path=trained train.max_length=512",
+    "compare": "runs=[run,run]",
+    "reproduce": "run=run",
+}
 """What a recipe leaves to be typed."""
 
 
@@ -23,6 +27,7 @@ def test_a_recipe_resolves_to_its_golden_file(
 ) -> None:
     (tmp_path / "pairs.jsonl").touch()
     (tmp_path / "trained").symlink_to(tiny_model)
+    (tmp_path / "run" / ".hydra").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     typed = f"+recipe={recipe} {NEEDS.get(recipe, '')}"
     config = config_of(typed)

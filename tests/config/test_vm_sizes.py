@@ -2,7 +2,7 @@
 
 import pytest
 
-from phi_runner.config import vm_sizes
+from phi_runner.config import prices, vm_sizes
 from phi_runner.config.schema import RunConfig
 from tests.config.configs import config_of
 
@@ -70,5 +70,5 @@ def test_more_than_the_user_allows_is_refused_with_the_sum() -> None:
     (problem,) = vm_sizes.problems(config("compute=azure_gpu compute.max_nodes=2 deploy=azure_a100"))
     assert problem.startswith("azure.max_usd_per_hour=10 is less than the 11.02 USD that this run can bill an hour: ")
     assert "cluster gpu-nc24s-a100-v4 (2 x Standard_NC24ads_A100_v4) 7.35 + endpoint (1 x" in problem
-    assert vm_sizes.PRICES_AS_OF in problem
+    assert prices.table().as_of in problem
     assert "indicative" in problem

@@ -1,6 +1,5 @@
 """Results put into a store without their stages being run: as small as a result can be, under the key it would have."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,3 @@ def leave(config: RunConfig, *names: StageName, known: dict[StageName, str] | No
         store.publish(name, key, parts=parts, inputs=above, seconds=1.0)
         found[name] = key
     return found
-
-
-def elsewhere(config: RunConfig, outputs: Path) -> RunConfig:
-    """Return the config with another outputs folder."""
-    return replace(config, outputs=str(outputs))

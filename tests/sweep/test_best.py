@@ -54,9 +54,7 @@ def recipe_of(folder: Path, *overrides: str, extra: Path | None = None) -> str:
         ["+recipe=full", "evaluate.tasks=[arc_easy,hellaswag]", "tracking.experiment=mine"],
     ],
 )
-def test_the_recipe_in_a_folder_of_ones_own_composes_to_the_trials_config(
-    overrides: list[str], tmp_path: Path
-) -> None:
+def test_the_recipe_in_a_folder_of_ones_own_composes_to_the_trials_config(overrides: list[str], tmp_path: Path) -> None:
     text = recipe_of(tmp_path / "sweep", *overrides)
     mine = tmp_path / "mine" / "recipe"
     mine.mkdir(parents=True)

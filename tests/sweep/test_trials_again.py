@@ -16,17 +16,15 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep of three trials of the stage `data`, done once; to be copied."""
     folder = tmp_path_factory.mktemp("once")
     assert typed.swept(folder, *SEEDS) == 0
+    shutil.copytree(folder, folder.with_name("kept"), symlinks=True)
     return folder
 
 
 @pytest.fixture
 def done(once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The sweep's own folder as it was left: rows and results keep their place, which is part of a trial."""
-    kept = once.with_name("kept")
-    shutil.rmtree(kept, ignore_errors=True)
-    shutil.copytree(once, kept, symlinks=True)
     shutil.rmtree(once)
-    shutil.copytree(kept, once, symlinks=True)
+    shutil.copytree(once.with_name("kept"), once, symlinks=True)
     monkeypatch.chdir(once)
     return once
 
@@ -115,7 +113,7 @@ def test_two_sweeps_at_once_share_the_trials(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("train.epochs=", "train.epochs= "),
+        ("train.epochs=", "train.epochs is a whole number"),
         ("train.epochs=range(3,3)", "no value at all"),
         ("model=glob(zzz*)", "no value at all"),
         ("+recipe=glob(zzz*)", "no value at all"),

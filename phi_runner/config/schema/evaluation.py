@@ -61,6 +61,7 @@ class EvaluateConfig:
     probe_file: str = ""
     """Text to probe with, JSONL in any form that data may have; empty: the one shipped."""
     judge: JudgeConfig = field(default_factory=JudgeConfig)
+    """Who compares the answers before and after."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -8,7 +8,9 @@ class Bound:
     """From which share on a finding is told, and from which it ends the run; empty: never. 0 is from the first one."""
 
     warn: float | None = None
+    """A value at or above it is warned of."""
     refuse: float | None = None
+    """A value at or above it ends the run."""
 
 
 def _any() -> Bound:
