@@ -114,6 +114,8 @@ def _table(told: list[dict[str, Any]], *, confidence: float | None) -> Markup | 
         before, after = (Right(shown(number(figure, side), unit=unit)) for side in ("before", "after"))
         apart = Right(shown(number(figure, "difference"), unit=unit, sign=True))
         badge = verdict_badge(text(figure, "verdict"))
+        if figure.get("counts") is False:
+            badge = Markup("{} (does not count)").format(pieces.badge(text(figure, "verdict"), tone=Tone.plain))
         lines.append(
             [text(figure, "name"), before, after, apart, Right(interval(figure)), number(figure, "rows"), badge]
         )
