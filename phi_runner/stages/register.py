@@ -1,69 +1,32 @@
 """Stage `register`: a version in the model registry that plain MLflow can load, with where it came from."""
 
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from phi_runner import __version__
-from phi_runner.artifacts import ANSWERS_FILE, Artifact, Registered, Scorecard, TrainedModel
+from phi_runner.artifacts import Artifact, Registered, TrainedModel
 from phi_runner.azureml.environment import model_requirements, pins
 from phi_runner.config import clouds
-from phi_runner.config.evaluation_check import unmeasured
-from phi_runner.config.schema import Gate, RunConfig, StageName
-from phi_runner.errors import GateRefused, MissingInput
+from phi_runner.config.schema import RunConfig, StageName
+from phi_runner.errors import MissingInput
+from phi_runner.stages.gate import card_tags, keep_card, pass_gate, reads
 from phi_runner.stages.stage import Inputs, RunDir, Stage
 from phi_runner.template import template_hash
 from phi_runner.tracking import alias_points_to, uri_of
 
 _PROMPT = "{prompt}"
-_NO_TAG = re.compile(r"[^A-Za-z0-9_.-]+")
 _REQUIRED = ("mlflow", "torch", "transformers", "accelerate")
 
 
 def run(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Registered:
     """Put the model into the workspace that will serve it, or into the MLflow registry, if its card allows it."""
-    _pass_gate(config, inputs, rundir)
-    _keep_answers(config, inputs, rundir)
+    pass_gate(config, inputs, rundir=rundir)
+    keep_card(config, inputs, rundir=rundir)
     if clouds.registers_in_workspace(config):
         return _in_workspace(config, inputs, rundir)
     return _in_mlflow(config, inputs, rundir)
-
-
-def _measured(config: RunConfig, inputs: Inputs) -> Scorecard | None:
-    """Return what the model was measured to be, as far as this registration depends on it."""
-    card = inputs.artifacts.get(StageName.evaluate) if StageName.evaluate in reads(config) else None
-    return card if isinstance(card, Scorecard) else None
-
-
-def _pass_gate(config: RunConfig, inputs: Inputs, rundir: RunDir) -> None:
-    """Hold the before/after card against `evaluate.gate`; raises GateRefused."""
-    from phi_runner.card import content, gate
-
-    wanted = config.evaluate.gate
-    if wanted is Gate.never:
-        return
-    measured = _measured(config, inputs)
-    if measured is None:
-        rundir.events.warn(f"nobody has measured the model ({unmeasured(config)}): evaluate.gate={wanted} is not asked")
-        return
-    card = content.read(measured.folder)
-    if card is None:
-        raise GateRefused(
-            f"{measured.folder} holds no card that this version can read: type force=[evaluate], or evaluate.gate=never"
-        )
-    rundir.events.info(gate.hold(card, gate=wanted, name=config.register.name))
-
-
-def _keep_answers(config: RunConfig, inputs: Inputs, rundir: RunDir) -> None:
-    """Take over card and answers of the evaluation: whatever serves this version is held against them."""
-    from phi_runner.card import content
-
-    if card := _measured(config, inputs):
-        for name in (ANSWERS_FILE, content.CARD_FILE):
-            if (card.folder / name).is_file():
-                shutil.copyfile(card.folder / name, rundir.folder / name)
 
 
 def _in_mlflow(config: RunConfig, inputs: Inputs, rundir: RunDir) -> Registered:
@@ -200,32 +163,7 @@ def _tags(config: RunConfig, trained: TrainedModel, inputs: Inputs, *, key: str)
     }
     if trained.job:
         tags["phi_runner.job"] = trained.job
-    if card := _measured(config, inputs):
-        tags |= _card_tags(card) | {
-            "phi_runner.gate": str(config.evaluate.gate),
-            "phi_runner.evaluate_key": inputs.keys[StageName.evaluate],
-            "phi_runner.loss_before": f"{card.loss_before:.4f}",
-            "phi_runner.loss_after": f"{card.loss_after:.4f}",
-        }
-        if card.preferred_before is not None and card.preferred_after is not None:
-            tags |= {
-                "phi_runner.preferred_before": f"{card.preferred_before:.4f}",
-                "phi_runner.preferred_after": f"{card.preferred_after:.4f}",
-            }
-    return tags
-
-
-def _card_tags(card: Scorecard) -> dict[str, str]:
-    """Return the card's figures with their intervals, one tag each, and its verdict."""
-    from phi_runner.card import content, wording
-
-    found = {"phi_runner.verdict": f"{card.words or card.verdict}"}
-    full = content.read(card.folder)
-    for figure in full.figures if full else ():
-        told = f"{wording.number(figure, figure.before)} -> {wording.number(figure, figure.after)}"
-        bounds = wording.bounds(figure, confidence=full.confidence) if full else ""
-        found[f"phi_runner.card.{_NO_TAG.sub('_', figure.name)}"] = f"{told}, {bounds}: {figure.verdict}"
-    return found
+    return tags | card_tags(config, inputs)
 
 
 def still_true(config: RunConfig, artifact: Artifact, _outputs: Path) -> str:
@@ -262,13 +200,6 @@ def place(config: RunConfig) -> str:
     return Ids(config.azure).workspace if clouds.registers_in_workspace(config) else ""
 
 
-def reads(config: RunConfig) -> tuple[StageName, ...]:
-    """Name the results to read: the card where there can be one and the gate asks for it, or it is made in this run."""
-    wanted = config.evaluate.gate is not Gate.never or StageName.evaluate in config.stages
-    measured = wanted and not unmeasured(config)
-    return (StageName.train, StageName.evaluate) if measured else (StageName.train,)
-
-
 STAGE = Stage(
     name=StageName.register,
     about="puts the model into the MLflow registry, or the Azure workspace's, with its lineage",
@@ -295,6 +226,7 @@ STAGE = Stage(
         "model/tokenizer.py",
         "tracking",
         "template.py",
+        "stages/gate.py",
         "stages/register.py",
     ),
     libraries=("mlflow", "peft", "torch", "transformers"),
