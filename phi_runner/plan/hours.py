@@ -1,10 +1,12 @@
 """How long every stage takes: as it took before, else a stated guess; clouds are slow, and say so."""
 
+import json
 import math
 import statistics
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
-from phi_runner.config import clouds
+from phi_runner.config import clouds, earlier_runs
 from phi_runner.config.schema import (
     AzureCompute,
     AzureDeploy,
@@ -29,6 +31,8 @@ _MINUTE = 1 / 60
 _SECOND = 1 / 3600
 _MEASURED = 0.5, 2.0
 """A stage's time on other data or another model differs by as much from the last ones; it is not scaled."""
+_REPEATED = StageName.data, StageName.train, StageName.evaluate
+"""What `reproduce` repeats unless it is told otherwise."""
 _NODE = Band(low=3 * _MINUTE, likely=6 * _MINUTE, high=20 * _MINUTE, unit="h", source="stated: a node comes up")
 _IMAGE = Band(low=0.0, likely=4 * _MINUTE, high=20 * _MINUTE, unit="h", source="stated: the job's image comes")
 _CATALOG = Band(low=0.3, likely=1.0, high=6.0, unit="h", source="stated: Azure's own fine-tune, waiting included")
@@ -67,6 +71,8 @@ def by_stage(
             found[stage] = _s(0, 0, 0, "reused")
         elif stage is StageName.train:
             found[stage] = _in_place(config, training)
+        elif stage is StageName.reproduce:
+            found[stage] = _again(config, store)
         else:
             known = _before(store, stage, config)
             found[stage] = known or _guess(config, stage, place=place, shape=shape, text=text)
@@ -109,6 +115,23 @@ def _alike(manifest: Manifest, stage: StageName, config: RunConfig) -> bool:
     if stage is StageName.deploy:
         return ("config:deploy.instance_type" in parts) is isinstance(config.deploy, AzureDeploy)
     return stage in (StageName.register, StageName.infra) or parts.get("config:flow.name") is not None
+
+
+def _again(config: RunConfig, store: Store) -> Figure:
+    """Return the time of an earlier run's stages, as their results in the store tell it."""
+    folder = earlier_runs.folder_of(config.run, outputs=config.outputs)
+    try:
+        record = json.loads((folder / earlier_runs.RECORD).read_text(encoding="utf-8")) if folder else {}
+    except (OSError, ValueError):
+        record = {}
+    keys = {item["name"]: item["key"] for item in record.get("stages", []) if item.get("key")}
+    wanted = config.reproduce.stages or [stage for stage in _REPEATED if stage in keys]
+    made = [store.look(stage, keys[stage])[0] for stage in wanted if stage in keys]
+    if not made or None in made:
+        return Missing(what=f"how long {config.run} took: its results are no longer stored")
+    seconds = sum(manifest.seconds for manifest in made if manifest)
+    low, high = (seconds * factor for factor in _MEASURED)
+    return replace(_s(low, seconds, high, ""), source="what its stages took then")
 
 
 def _guess(

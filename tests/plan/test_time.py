@@ -154,3 +154,20 @@ def test_operations_are_six_a_weight_and_token_and_fewer_for_adapters() -> None:
     assert again == pytest.approx(8 * matrices, rel=0.01)
     adapted = work(mini, lora, attended=1.0, checkpointed=False, fused_loss=True).trained
     assert 4 * matrices < adapted < 4.2 * matrices
+
+
+def test_repeating_a_run_takes_what_its_stages_took_and_one_that_is_gone_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    _stored(store, "", seconds=120.0)
+    folder = tmp_path / "runs" / "first"
+    folder.mkdir(parents=True)
+    key = store.manifests("train")[0].key
+    overrides = f"+recipe=reproduce run={folder}"
+    (folder / "run.json").write_text(json.dumps({"stages": [{"name": "train", "key": key}]}))
+    known = _estimate(overrides, store).hours[StageName.reproduce]
+    assert isinstance(known, Band)
+    assert known.likely == pytest.approx(120 / 3600)
+    (folder / "run.json").write_text("{")
+    unknown = _estimate(overrides, store).hours[StageName.reproduce]
+    assert isinstance(unknown, Missing)
+    assert "no longer stored" in unknown.what
