@@ -27,18 +27,8 @@ def problems(config: RunConfig) -> Iterator[str]:
     """Yield one sentence for each thing that the stage `evaluate` would miss."""
     if StageName.evaluate not in config.stages:
         return
-    yield from _numbers(config.evaluate)
     yield from _judge(config.evaluate.judge)
     yield from _tasks(config.evaluate)
-
-
-def _numbers(evaluate: EvaluateConfig) -> Iterator[str]:
-    judge = evaluate.judge
-    if judge.prompts < 1:
-        yield f"evaluate.judge.prompts={judge.prompts} is out of range, at least 1: type evaluate.judge.prompts=32"
-    if not judge.timeout_s > 0:
-        said = f"evaluate.judge.timeout_s={judge.timeout_s} is out of range, more than 0"
-        yield f"{said}: type evaluate.judge.timeout_s=60"
 
 
 def _judge(judge: JudgeConfig) -> Iterator[str]:

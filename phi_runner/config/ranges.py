@@ -93,6 +93,12 @@ RANGES: dict[str, Range] = {
     "evaluate.confidence": Range(0.5, 1, open_high=True, such_as="0.95"),
     "evaluate.resamples": Range(200, 1_000_000, such_as="2000"),
     "evaluate.task_rows": _MAYBE,
+    "evaluate.judge.prompts": _COUNT,
+    "evaluate.judge.timeout_s": _SECONDS,
+    "preflight.rows": _COUNT,
+    "preflight.token_rows": _COUNT,
+    "preflight.examples": _MAYBE,
+    "preflight.least_steps": _MAYBE,
     "deploy.port": _PORT,
     "deploy.max_concurrent": _COUNT,
     "deploy.max_queue": _MAYBE,
@@ -123,7 +129,8 @@ RANGES: dict[str, Range] = {
 def out_of_range(config: RunConfig) -> Iterator[str]:
     """Yield one sentence for each number that lies outside its range."""
     for key, allowed in RANGES.items():
-        group, _, name = key.rpartition(".")
-        value = getattr(getattr(config, group) if group else config, name, None)
-        if value is not None and not allowed.holds(value):
+        value: object = config
+        for name in key.split("."):
+            value = getattr(value, name, None)
+        if isinstance(value, int | float) and not allowed.holds(value):
             yield f"{key}={value} is out of range, {allowed}: type {key}={allowed.such_as or format(allowed.low, 'g')}"

@@ -1,6 +1,7 @@
 """What a search may try, read from overrides in Hydra's own grammar."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -37,7 +38,7 @@ def axis(override: Override) -> Axis:
     if isinstance(value, RangeSweep) and not value.shuffle:
         return _range(key, value)
     found = list(override.sweep_iterator())
-    return Choices(key=key, texts=tuple(map(Transformer.str, found)), values=tuple(map(_plain, found)))
+    return Choices(key=key, texts=tuple(map(_text, found)), values=tuple(map(_plain, found)))
 
 
 def _range(key: str, swept: RangeSweep) -> Axis:
@@ -53,6 +54,11 @@ def _plain(value: object) -> Plain:
     if isinstance(value, QuotedString):
         return value.text
     return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _text(value: Any) -> str:
+    """Return a value as an override spells it; Hydra itself would spell a truth value as Python does."""
+    return str(value).lower() if isinstance(value, bool) else str(Transformer.str(value))
 
 
 def problems(texts: Sequence[str], *, settings: DictConfig) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import json
 from math import inf
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ def test_the_shipped_defaults_are_sound(config: RunConfig, full: RunConfig) -> N
 
 def test_every_number_has_a_range() -> None:
     numbers = {key.path for key in vocabulary().keys.values() if key.hint in (int, float)}
+    numbers |= {key for key in RANGES if key.startswith("limits.")}  # empty, or a number
     assert {path for path in numbers if not path.startswith("model.recommended.")} == set(RANGES)
 
 
@@ -55,7 +57,7 @@ def test_a_number_out_of_its_range_is_refused_by_name(key: str, value: float) ->
         chosen[group] = named.get(group, {}).get(kinds[0], kinds[0])
     told = " ".join(f"{group}={option}" for group, option in chosen.items())
     config = config_of(f"flow=promptflow {told}")
-    setattr(getattr(config, group) if group else config, name, value)
+    setattr(attrgetter(group)(config) if group else config, name, value)
     with pytest.raises(ConfigProblem, match=rf"{key}={value} is out of range.*: type {key}="):
         check(config)
 

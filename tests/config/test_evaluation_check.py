@@ -25,8 +25,6 @@ def _said(tmp_path: Path, evaluate: EvaluateConfig, *, stage: StageName = StageN
         ({"url": "https://me:pass@judge.example/v1"}, "type evaluate.judge.url=https://judge.example/v1"),
         ({"url": URL, "key_env": "NO_SUCH_KEY"}, "type export NO_SUCH_KEY=..., or evaluate.judge.key_env="),
         ({"model": "m"}, "is asked nowhere"),
-        ({"url": URL, "key_env": "", "prompts": 0}, "at least 1"),
-        ({"url": URL, "key_env": "", "timeout_s": 0}, "more than 0"),
     ],
 )
 def test_a_judge_that_cannot_be_asked(tmp_path: Path, judge: dict[str, object], said: str) -> None:

@@ -28,6 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         folder, "+recipe=full", *_CLOUD, *tutorial, "train=tutorial", "compute=azure_gpu", "deploy=azure",
         "deploy.serving=mlflow", "deploy.name=finetune-phi-endpoint", "flow=foundry",
         "stages=[infra,data,train,evaluate,register,deploy,flow]",
+        "evaluate.gate=never",  # the tutorial's rate teaches a model with random weights nothing, and the gate says so
     )  # fmt: skip
     cli.run(folder, "+recipe=tutorial_foundry", *_CLOUD, *tutorial, "deploy.name=phi-from-the-catalog")
     cli.run(folder, "+recipe=train_only", *_CLOUD, *tutorial, "compute=azure_cpu", "stages=[infra]")
