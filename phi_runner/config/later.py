@@ -23,10 +23,15 @@ class _Entry(ConfigNode):
         return self
 
 
+def shelf(group: str | None) -> dict[str, Any]:
+    """Return where Hydra's store keeps the configs of a group, `hydra/launcher` too."""
+    found: dict[str, Any] = ConfigStore.instance().repo
+    for part in group.split("/") if group else ():
+        found = found.setdefault(part, {})
+    return found
+
+
 def store(name: str, make: Callable[[], Any], *, group: str | None = None, package: str | None = None) -> None:
     """Put a config into Hydra's store by the function that makes it, anew each time."""
-    shelf = ConfigStore.instance().repo
-    if group:
-        shelf = shelf.setdefault(group, {})
     node: Any = _Later(make)
-    shelf[f"{name}.yaml"] = _Entry(name=f"{name}.yaml", node=node, group=group, package=package, provider=None)
+    shelf(group)[f"{name}.yaml"] = _Entry(name=f"{name}.yaml", node=node, group=group, package=package, provider=None)

@@ -8,14 +8,14 @@ import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from hydra.core.config_store import ConfigStore
-from hydra.plugins.config_source import ConfigLoadError
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.config_store import ConfigNode
+from omegaconf import Container, DictConfig, OmegaConf
 
-from phi_runner.config import cores, places
+from phi_runner.config import cores, later, places
 from phi_runner.config.notices import Notice
 from phi_runner.config.trial import State
 
@@ -72,12 +72,15 @@ def register() -> None:
     `${share_of_cores:2}` in them is half of the cores of this machine.
     """
     OmegaConf.register_new_resolver("share_of_cores", lambda count: max(1, cores.here() // int(count)), replace=True)
-    store = ConfigStore.instance()
+    shelf = later.shelf(GROUP)
     for file in sorted(places.folder("conf").glob("launcher/*.yaml")):
-        preset = OmegaConf.load(file)
-        with suppress(ConfigLoadError):  # not installed
-            preset = OmegaConf.merge(store.load(f"{GROUP}/{file.name}").node, preset)
-        store.store(group=GROUP, name=file.stem, node=preset, provider="phi_runner")
+        later.store(file.stem, partial(_preset, file, shelf.get(file.name)), group=GROUP)
+
+
+def _preset(file: Path, plugins_own: ConfigNode | None) -> Container:
+    """Return a preset over the plugin's own settings, which are there where the plugin is installed."""
+    preset = OmegaConf.load(file)
+    return OmegaConf.merge(plugins_own.node, preset) if plugins_own else preset
 
 
 def cores_each(name: str, settings: DictConfig) -> int:
