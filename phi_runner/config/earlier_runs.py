@@ -7,6 +7,8 @@ from phi_runner.config import typo
 from phi_runner.config.schema import RunConfig, StageName
 
 RECORD = "run.json"
+REPEATED = (StageName.data, StageName.train, StageName.evaluate)
+"""What `reproduce` repeats unless it is told otherwise: stages without effects outside the run's own folder."""
 _TRACES = (RECORD, "config.yaml", ".hydra")
 """What a run leaves from its first moment on: one that was killed has at least the last of them."""
 

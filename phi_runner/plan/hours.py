@@ -31,8 +31,6 @@ _MINUTE = 1 / 60
 _SECOND = 1 / 3600
 _MEASURED = 0.5, 2.0
 """A stage's time on other data or another model differs by as much from the last ones; it is not scaled."""
-_REPEATED = StageName.data, StageName.train, StageName.evaluate
-"""What `reproduce` repeats unless it is told otherwise."""
 _NODE = Band(low=3 * _MINUTE, likely=6 * _MINUTE, high=20 * _MINUTE, unit="h", source="stated: a node comes up")
 _IMAGE = Band(low=0.0, likely=4 * _MINUTE, high=20 * _MINUTE, unit="h", source="stated: the job's image comes")
 _CATALOG = Band(low=0.3, likely=1.0, high=6.0, unit="h", source="stated: Azure's own fine-tune, waiting included")
@@ -125,7 +123,7 @@ def _again(config: RunConfig, store: Store) -> Figure:
     except (OSError, ValueError):
         record = {}
     keys = {item["name"]: item["key"] for item in record.get("stages", []) if item.get("key")}
-    wanted = config.reproduce.stages or [stage for stage in _REPEATED if stage in keys]
+    wanted = config.reproduce.stages or [stage for stage in earlier_runs.REPEATED if stage in keys]
     made = [store.look(stage, keys[stage])[0] for stage in wanted if stage in keys]
     if not made or None in made:
         return Missing(what=f"how long {config.run} took: its results are no longer stored")

@@ -13,6 +13,7 @@ import psutil
 from phi_runner import __version__
 from phi_runner.config.rebuild import kinds_of
 from phi_runner.config.schema import CpuCompute, RunConfig
+from phi_runner.machine import cores
 
 FORMAT = 1
 _THREADS = (
@@ -44,11 +45,6 @@ def threads(config: RunConfig) -> int:
     """Return how many threads multiply matrices in each process; 0 where the processor does not decide."""
     compute = config.compute
     return (compute.threads or max(1, cores() // max(compute.processes, 1))) if isinstance(compute, CpuCompute) else 0
-
-
-def cores() -> int:
-    """Return the processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache

@@ -14,9 +14,7 @@ from phi_runner.report.run_folder import RunFolder, read, read_json, table, text
 from phi_runner.stages.stage import RunDir
 from phi_runner.store import write_json
 
-_BY_ITSELF = (StageName.data, StageName.train, StageName.evaluate)
-"""Stages without effects outside the run's own folder."""
-_ROW = (StageName.infra, *_BY_ITSELF, StageName.register, StageName.deploy, StageName.flow)
+_ROW = (StageName.infra, *earlier_runs.REPEATED, StageName.register, StageName.deploy, StageName.flow)
 PARTS_FILE = "parts.json"
 """What decides each result as it is now, written before anything runs."""
 _LOOK_EVERY_S = 0.5
@@ -70,7 +68,7 @@ def _stages(config: RunConfig, before: RunFolder) -> tuple[list[StageName], list
         raise MissingInput(f"{before.name} does not say with what it was made ({'; '.join(before.problems)}), "
                            f"so it cannot be repeated: make it again with: {command}")  # fmt: skip
     made = [stage for stage in _ROW if stage in kept]
-    wanted = [*(config.reproduce.stages or _BY_ITSELF)]
+    wanted = [*(config.reproduce.stages or earlier_runs.REPEATED)]
     missing = [stage for stage in config.reproduce.stages if stage not in made]
     if missing or not any(stage in made for stage in wanted):
         told = ", ".join(missing or wanted)
